@@ -123,10 +123,12 @@ def read_task(folder: Path) -> Task:
         _read_split(folder, name, embedding_type, prediction_type, frozenset(labels))
         for name in _split_names(path, metadata, split_mode)
     )
-    params = metadata.get("evaluation_params") or {}
+    params = _settings(path, metadata, "evaluation_params")
     rates = sorted(int(p.name) for p in folder.iterdir() if p.is_dir() and p.name.isdigit())
     if not rates:
-        raise UserError(f"{folder}: no audio folder (expected one named after its sample rate, such as 48000)")
+        raise UserError(
+            f"{folder}: no audio folder (expected one named after its sample rate, such as 48000)"
+        )
     return Task(
         name=str(metadata.get("task_name", folder.name)),
         version=str(metadata.get("version", "")),
@@ -139,9 +141,9 @@ def read_task(folder: Path) -> Task:
         sample_duration_s=_duration(path, metadata.get("sample_duration")),
         metrics=_metrics(path, metadata, embedding_type, prediction_type),
         sample_rates=tuple(rates),
-        early_stop_on_score=bool(metadata.get("use_scoring_for_early_stopping", True)),
-        predictor_grid=dict(params.get("task_specific_param_grid") or {}),
-        postprocessing_grid=dict(params.get("event_postprocessing_grid") or {}),
+        early_stop_on_score=_switch(path, metadata, "use_scoring_for_early_stopping", default=True),
+        predictor_grid=_settings(path, params, "task_specific_param_grid"),
+        postprocessing_grid=_settings(path, params, "event_postprocessing_grid"),
     )
 
 
@@ -161,25 +163,49 @@ def _choice(path: Path, metadata: Mapping[str, Any], key: str, allowed: tuple[st
     return str(value)
 
 
+def _settings(path: Path, metadata: Mapping[str, Any], key: str) -> dict[str, Any]:
+    value = metadata.get(key)
+    if value is not None and not isinstance(value, dict):
+        raise UserError(f"{path}: {key} is {value!r}, expected a JSON object")
+    return dict(value or {})
+
+
+def _switch(path: Path, metadata: Mapping[str, Any], key: str, default: bool) -> bool:
+    value = metadata.get(key, default)
+    if not isinstance(value, bool):
+        raise UserError(f"{path}: {key} is {value!r}, expected true or false")
+    return value
+
+
 def _duration(path: Path, value: Any) -> float | None:
     if value is None:
         return None
-    if isinstance(value, bool) or not isinstance(value, int | float) or value <= 0:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
         raise UserError(f"{path}: sample_duration is {value!r}, expected seconds above 0, or null")
     return float(value)
 
 
-def _metrics(path: Path, metadata: Mapping[str, Any], embedding_type: str, prediction_type: str) -> tuple[str, ...]:
+def _metrics(
+    path: Path, metadata: Mapping[str, Any], embedding_type: str, prediction_type: str
+) -> tuple[str, ...]:
     metrics = metadata.get("evaluation")
     if not isinstance(metrics, list) or not metrics:
-        raise UserError(f"{path}: evaluation is {metrics!r}, expected a list of score names, the primary one first")
+        raise UserError(
+            f"{path}: evaluation is {metrics!r}, expected a list of score names, the primary one first"
+        )
     for name in metrics:
-        if name not in SCORES:
-            raise UserError(f"{path}: unknown score {name!r} in evaluation, expected some of: {', '.join(SCORES)}")
+        if not isinstance(name, str) or name not in SCORES:
+            raise UserError(
+                f"{path}: unknown score {name!r} in evaluation, expected some of: {', '.join(SCORES)}"
+            )
         if score_kind(name) != embedding_type:
-            raise UserError(f"{path}: score {name!r} is for {score_kind(name)} tasks, but this is an {embedding_type} task")
+            raise UserError(
+                f"{path}: score {name!r} is for {score_kind(name)} tasks, this one's type is {embedding_type}"
+            )
         if prediction_type == "multilabel" and name in ("top1_acc", "pitch_acc", "chroma_acc"):
-            raise UserError(f"{path}: score {name!r} needs exactly one label a clip, but the task is multilabel")
+            raise UserError(
+                f"{path}: score {name!r} needs exactly one label a clip, but the task is multilabel"
+            )
     return tuple(metrics)
 
 
@@ -187,14 +213,23 @@ def _split_names(path: Path, metadata: Mapping[str, Any], split_mode: str) -> li
     if split_mode == "trainvaltest":
         default = ["train", "valid", "test"]
     elif "nfolds" in metadata:
-        default = [f"fold{i:02d}" for i in range(int(metadata["nfolds"]))]
+        folds = metadata["nfolds"]
+        if isinstance(folds, bool) or not isinstance(folds, int):
+            raise UserError(f"{path}: nfolds is {folds!r}, expected a whole number")
+        default = [f"fold{i:02d}" for i in range(folds)]
     else:
         default = []
     names = metadata.get("splits", default)
-    if not isinstance(names, list) or not all(isinstance(n, str) for n in names) or len(set(names)) != len(names):
+    if (
+        not isinstance(names, list)
+        or not all(isinstance(n, str) for n in names)
+        or len(set(names)) != len(names)
+    ):
         raise UserError(f"{path}: splits is {names!r}, expected a list of different split names")
     if split_mode == "trainvaltest" and set(names) != {"train", "valid", "test"}:
-        raise UserError(f"{path}: splits is {names!r}, but split_mode trainvaltest needs train, valid and test")
+        raise UserError(
+            f"{path}: splits is {names!r}, but split_mode trainvaltest needs train, valid and test"
+        )
     if split_mode != "trainvaltest" and len(names) < 3:
         raise UserError(f"{path}: {len(names)} folds, but k-fold needs at least 3 (train, valid and test)")
     return names
@@ -206,7 +241,11 @@ def _read_vocabulary(path: Path) -> tuple[str, ...]:
             reader = csv.DictReader(file)
             rows = list(reader)
     except FileNotFoundError:
-        raise UserError(f"file not found: {path} (a HEAR task folder has one, with columns idx,label)") from None
+        raise UserError(
+            f"file not found: {path} (a HEAR task folder has one, with columns idx,label)"
+        ) from None
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path}: not UTF-8 text: {error}") from error
     if not rows or not {"idx", "label"} <= set(reader.fieldnames or ()):
         raise UserError(f"{path}: expected the columns idx,label and at least one row")
     try:
@@ -215,13 +254,17 @@ def _read_vocabulary(path: Path) -> tuple[str, ...]:
         raise UserError(f"{path}: a value of the column idx is not an integer") from None
     if sorted(by_index) != list(range(len(rows))):
         raise UserError(f"{path}: idx must count 0, 1, 2, ... without gaps or repeats")
+    if any(row["label"] is None for row in rows):
+        raise UserError(f"{path}: a row has no label")
     labels = tuple(by_index[i] for i in range(len(rows)))
     if len(set(labels)) != len(labels):
         raise UserError(f"{path}: a label is listed twice")
     return labels
 
 
-def _read_split(folder: Path, name: str, embedding_type: str, prediction_type: str, known: frozenset[str]) -> Split:
+def _read_split(
+    folder: Path, name: str, embedding_type: str, prediction_type: str, known: frozenset[str]
+) -> Split:
     path = folder / f"{name}.json"
     content = _read_json(path)
     if not isinstance(content, dict):
@@ -245,7 +288,9 @@ def _read_split(folder: Path, name: str, embedding_type: str, prediction_type: s
 def _labels(where: str, entries: list[Any], prediction_type: str, known: frozenset[str]) -> tuple[str, ...]:
     labels = tuple(_label(where, entry, known) for entry in entries)
     if prediction_type == "multiclass" and len(labels) != 1:
-        raise UserError(f"{where}: a multiclass clip has exactly one label, this one has {len(labels)}: {entries!r}")
+        raise UserError(
+            f"{where}: a multiclass clip has exactly one label, this one has {len(labels)}: {entries!r}"
+        )
     return labels
 
 
@@ -259,10 +304,17 @@ def _label(where: str, value: Any, known: frozenset[str]) -> str:
 
 def _event(where: str, entry: Any, known: frozenset[str]) -> Event:
     if not isinstance(entry, dict) or not {"label", "start", "end"} <= set(entry):
-        raise UserError(f"{where}: an event is an object with label, start and end (milliseconds), got {entry!r}")
+        raise UserError(
+            f"{where}: an event is an object with label, start and end (milliseconds), got {entry!r}"
+        )
     start, end = entry["start"], entry["end"]
     for value in (start, end):
-        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value) or value < 0:
+        if (
+            isinstance(value, bool)
+            or not isinstance(value, int | float)
+            or not math.isfinite(value)
+            or value < 0
+        ):
             raise UserError(f"{where}: event times are milliseconds from 0 up, got {entry!r}")
     if end < start:
         raise UserError(f"{where}: the event ends ({end} ms) before it starts ({start} ms): {entry!r}")

@@ -1,0 +1,54 @@
+"""``python -m hear_exp model=MODEL task=TASK``: from a task's audio to a score, in one command."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from .cli import start
+
+
+def run(config: dict[str, Any], folder: Path, overrides: list[str]) -> None:
+    """Embed a task with a model, search a predictor on the embeddings, test it, record the result.
+
+    ``folder`` receives what the run leaves behind, result.json last. Raises UserError for a user's mistake.
+    """
+    # Imported here: they take seconds, and --help and typing mistakes need none of them.
+    from . import settings
+    from .embed import embed_task
+    from .pictures import draw_pictures
+    from .progress import console, search_bar
+    from .report import show_result
+    from .result import make_result, write_neighbours, write_result
+    from .search import search
+    from .tracking import make_tracker
+
+    task = settings.load_task(config)
+    protocol, changes = settings.make_protocol(config, task, overrides)
+    points = settings.make_grid(config, task, protocol, overrides)
+    encoder = settings.load_encoder(config)
+    names = {"model": encoder.name, "task": task.name}
+    with make_tracker(config["logger"], run_folder=folder, config=config, name=folder.name, **names) as tracker:
+        embedded = embed_task(task, encoder, Path(config["paths"]["embeddings"]), config["embeddings"]["batch_seconds"])
+        with (
+            settings.make_problem(config, task, embedded.embeddings, protocol, encoder.device, folder) as problem,
+            search_bar(f"{task.name} x {encoder.name}") as bar,
+        ):
+            outcome = search(problem, points, config["search"]["workers"], tracker.fit_done, bar)
+            write_neighbours(folder, problem, outcome)
+            result = make_result(
+                problem,
+                outcome,
+                model=encoder.name,
+                predictor=config["predictor"]["name"],
+                protocol_changes=changes,
+                embed_seconds=embedded.seconds,
+            )
+            pictures = draw_pictures(folder, problem, outcome, result)
+        tracker.finish(result, pictures, folder)
+        write_result(folder, result)
+    show_result(result, folder, console)
+
+
+if __name__ == "__main__":
+    start(run)

@@ -1,0 +1,130 @@
+"""Hydra's edge: finds conf/, composes the config, and turns errors into sentences.
+
+Nothing heavy is imported here, so that --help and a typing mistake answer at once.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import re
+import secrets
+import shutil
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import hydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from .errors import UserError
+
+Job = Callable[[dict[str, Any], Path, list[str]], Any]
+
+
+def conf_dir() -> Path:
+    """The folder of configs: inside the package in a wheel, beside src/ in a checkout."""
+    inside = Path(__file__).parent / "conf"
+    return inside if inside.is_dir() else Path(__file__).parents[2] / "conf"
+
+
+def shipped(group: str, name: str) -> dict[str, Any]:
+    """A config file of ours as it is shipped, its own defaults merged in; empty for one that is not ours."""
+    path = conf_dir() / group / f"{name}.yaml"
+    if not path.is_file():
+        return {}
+    content = OmegaConf.to_container(OmegaConf.load(path))
+    assert isinstance(content, dict)
+    merged: dict[str, Any] = {}
+    for default in content.pop("defaults", []):
+        if default != "_self_":
+            merged |= shipped(group, default)
+    return {str(name): value for name, value in (merged | content).items()}
+
+
+def chosen_options(overrides: list[str], group: str) -> list[str]:
+    """Names in ``group`` that the command line sets: ['lr'] for 'predictor.lr=1e-3' and group 'predictor'."""
+    found = (re.match(rf"\+{{0,2}}{group}\.(\w+)=", override) for override in overrides)
+    return [match.group(1) for match in found if match]
+
+
+def start(job: Job) -> None:
+    """Run ``job(config, run_folder, overrides)`` under Hydra; ends the process with a status.
+
+    A user's mistake is one sentence on stderr and status 1, without a traceback unless HYDRA_FULL_ERROR is set.
+    """
+    OmegaConf.register_new_resolver("run_id", lambda: secrets.token_hex(2), use_cache=True, replace=True)
+    full = os.environ.get("HYDRA_FULL_ERROR", "0") not in ("", "0")
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises instead of printing its own version of a traceback
+
+    def task(config: DictConfig) -> None:
+        _run_job(job, config)
+
+    try:
+        hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name="config")(task)()
+    except KeyboardInterrupt:
+        _leave("interrupted; clips embedded so far are kept, the same command goes on from there", 130)
+    except (UserError, HydraException, OmegaConfBaseException) as error:
+        if full:
+            raise
+        _leave(sentence(error), 1)
+
+
+def sentence(error: Exception) -> str:
+    """What went wrong, in a line or two for the person who typed the command."""
+    if isinstance(error, UserError):
+        return str(error)
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    text = " ".join(line for line in lines if not line.startswith(("full_key", "object_type", "See ")))
+    if match := re.match(r"Could not override '([^']+)'", text):
+        return f"unknown option: {match.group(1)}{_near(match.group(1))}; python -m hear_exp --help lists all"
+    if match := re.search(r"Could not find '([^']+)'", text):
+        group, _, name = match.group(1).partition("/")
+        options = sorted(path.stem for path in (conf_dir() / group).glob("*.yaml"))
+        return f"there is no {group} called {name!r}; choose one of: {', '.join(options)}" if options else text
+    return text
+
+
+def _run_job(job: Job, config: DictConfig) -> None:
+    settings = HydraConfig.get()
+    folder = Path(settings.runtime.output_dir)
+    try:
+        plain = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
+        job(plain, folder, list(settings.overrides.task))  # type: ignore[arg-type]
+    except UserError:
+        # Nothing was found out, so nothing is left: a folder in runs/ is a run.
+        shutil.rmtree(folder, ignore_errors=True)
+        _remove_empty_parents(folder, Path(config.paths.runs))
+        raise
+
+
+def _remove_empty_parents(folder: Path, stop: Path) -> None:
+    for parent in folder.parents:
+        if parent.resolve() == stop.resolve().parent:
+            return
+        try:
+            parent.rmdir()
+        except OSError:
+            return
+
+
+def _near(option: str) -> str:
+    """', did you mean X?' for an option close to an existing one."""
+    group, _, name = option.rpartition(".")
+    config = OmegaConf.load(conf_dir() / "config.yaml")
+    known = {str(key) for key in config} | {path.name for path in conf_dir().iterdir() if path.is_dir()}
+    if group:
+        node = OmegaConf.select(config, group)
+        files = (conf_dir() / group).glob("*.yaml")
+        known = set(node) if node else {str(key) for file in files for key in OmegaConf.load(file)}
+    close = difflib.get_close_matches(name, sorted(known - {"defaults"}), n=1)
+    return f", did you mean {group + '.' if group else ''}{close[0]}?" if close else ""
+
+
+def _leave(message: str, status: int) -> None:
+    print(f"hear_exp: {message}", file=sys.stderr)
+    raise SystemExit(status)

@@ -1,0 +1,181 @@
+"""Task x encoder -> cache: every clip of a task embedded once."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+import random
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from .audio import RESAMPLER, ClipFile, equal_length_batches, parallel, read_clip, scan_clips, source_rate
+from .cache import Embeddings, Entry, Writer
+from .encoder import Encoder, file_digest
+from .errors import UserError
+from .progress import embedding_bar
+from .task import Clip, Task
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Embedded:
+    """What embedding a task gave: the cache entry, seconds of work, and how many clips were computed now."""
+
+    embeddings: Embeddings
+    seconds: float
+    computed_clips: int
+
+
+def clip_order(task: Task) -> list[tuple[str, tuple[Clip, ...]]]:
+    """The splits with their clips in row order: shuffled once, one generator seeded with 0 for all splits.
+
+    It is heareval's order, so that batches of consecutive rows hold the same clips as the published scores'.
+    """
+    generator = random.Random(0)
+    order = []
+    for split in task.splits:
+        clips = list(split.clips)
+        generator.shuffle(clips)
+        order.append((split.name, tuple(clips)))
+    return order
+
+
+def embed_task(task: Task, encoder: Encoder, root: Path, batch_seconds: float = 60.0) -> Embedded:
+    """Embed every clip of ``task`` unless the cache under ``root`` has them already.
+
+    Batches hold clips of one length, at most ``batch_seconds`` of audio; a batch that does not fit into memory
+    is halved and tried again.
+
+    Raises UserError for audio that cannot be read, and for NaN or infinite embeddings (naming model and clip).
+    """
+    started = time.perf_counter()
+    if batch_seconds <= 0:
+        raise UserError(f"embeddings.batch_seconds is {batch_seconds}, expected seconds above 0")
+    files = scan_clips(task, clip_order(task), source_rate(task, encoder.sample_rate))
+    digests = _audio_digests(files, Path(root) / ".digests", task)
+    entry = Entry(root, task.name, encoder.name, cache_key(task, encoder, files, digests))
+    computed = 0
+    if (embeddings := entry.read()) is None:
+        with entry.locked():
+            if (embeddings := entry.read()) is None:  # else another process has computed them meanwhile
+                computed = _compute(entry, task, encoder, files, batch_seconds)
+                embeddings = entry.read()
+    assert embeddings is not None
+    if not computed:
+        log.info("embeddings found in the cache: %s", entry.folder)
+    return Embedded(embeddings, time.perf_counter() - started, computed)
+
+
+def cache_key(task: Task, encoder: Encoder, files: Sequence[ClipFile], digests: Sequence[str]) -> dict[str, Any]:
+    """Everything that changes the bytes of an entry: model, audio and its order, rates, kind."""
+    content = hashlib.sha256()
+    for file, digest in zip(files, digests, strict=True):
+        content.update(json.dumps([file.split, file.name, digest]).encode())
+    rate = files[0].sample_rate
+    resampled = rate != encoder.sample_rate
+    return {
+        "model": encoder.identity,
+        "audio": content.hexdigest(),
+        "sample_rate": encoder.sample_rate,
+        "resampled_from": rate if resampled else None,
+        "resampler": RESAMPLER if resampled else None,
+        "kind": task.embedding_type,
+    }
+
+
+def _compute(entry: Entry, task: Task, encoder: Encoder, files: Sequence[ClipFile], batch_seconds: float) -> int:
+    event = task.embedding_type == "event"
+    writer = entry.writer(encoder.dim(task.embedding_type), timestamps=event)
+    try:
+        missing = [file for file in files if (file.split, file.name) not in writer.done]
+        if len(missing) < len(files):
+            log.info("resuming: %d of %d clips are embedded already", len(files) - len(missing), len(files))
+        with embedding_bar(f"{task.name} x {encoder.name}", len(files), len(files) - len(missing)) as advance:
+            batches = list(equal_length_batches(missing, batch_seconds))
+            audio = parallel(lambda batch: np.stack([read_clip(f, encoder.sample_rate) for f in batch]), batches, 4)
+            for batch, samples in zip(batches, audio, strict=True):
+                _embed_batch(writer, encoder, event, batch, samples)
+                advance(len(batch), sum(file.seconds for file in batch))
+        writer.finish([(file.split, file.name) for file in files])
+    finally:
+        writer.close()
+    return len(missing)
+
+
+def _embed_batch(writer: Writer, encoder: Encoder, event: bool, batch: list[ClipFile], samples: np.ndarray) -> None:
+    times: np.ndarray | None = None
+    try:
+        if event:
+            embeddings, times = encoder.timestamps(samples)
+        else:
+            embeddings = encoder.scene(samples)[:, np.newaxis]
+    except Exception as error:
+        if not _out_of_memory(error):
+            raise
+        if len(batch) == 1:
+            raise UserError(
+                f"model {encoder.name}: memory ran out on a single clip ({batch[0].path}, {batch[0].seconds:.1f} s)"
+            ) from error
+        half = len(batch) // 2
+        log.warning("memory ran out on %d clips; trying again with %d", len(batch), half)
+    else:
+        _check_finite(encoder, batch, embeddings)
+        writer.append(batch[0].split, [file.name for file in batch], embeddings, times)
+        return
+    # Outside the except block: there the traceback would still hold the failed batch's memory.
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+    _embed_batch(writer, encoder, event, batch[:half], samples[:half])
+    _embed_batch(writer, encoder, event, batch[half:], samples[half:])
+
+
+def _check_finite(encoder: Encoder, batch: Sequence[ClipFile], embeddings: np.ndarray) -> None:
+    finite = np.isfinite(embeddings).all(axis=(1, 2))
+    if not finite.all():
+        clip = batch[int(np.argmin(finite))]
+        raise UserError(f"model {encoder.name}: NaN or infinite embedding for the clip {clip.path}")
+
+
+def _out_of_memory(error: Exception) -> bool:
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or (
+        isinstance(error, RuntimeError) and any(s in str(error) for s in ("out of memory", "can't allocate memory"))
+    )
+
+
+def _audio_digests(files: Sequence[ClipFile], folder: Path, task: Task) -> list[str]:
+    """SHA-256 of each file, remembered by path, size and modification time.
+
+    The cache key holds the content, so that a copied or touched task still finds its embeddings; the memory
+    saves reading a large task's audio again only to learn that nothing changed.
+    """
+    root = str(task.folder.resolve())
+    memory = folder / f"{hashlib.sha256(root.encode()).hexdigest()[:16]}-{files[0].sample_rate}.json"
+    try:
+        known = json.loads(memory.read_text())
+    except (FileNotFoundError, ValueError):
+        known = {}
+    stats = [file.path.stat() for file in files]
+    marks = [f"{stat.st_size} {stat.st_mtime_ns}" for stat in stats]
+    names = [f"{file.split}/{file.name}" for file in files]
+
+    def digest(i: int) -> str:
+        mark, value = known.get(names[i], ("", ""))
+        return value if mark == marks[i] else file_digest(files[i].path)
+
+    digests = list(parallel(digest, range(len(files))))
+    fresh = {name: [mark, value] for name, mark, value in zip(names, marks, digests, strict=True)}
+    if fresh != known:
+        folder.mkdir(parents=True, exist_ok=True)
+        temporary = memory.with_name(f".{memory.name}.{os.getpid()}")
+        temporary.write_text(json.dumps(fresh))
+        os.replace(temporary, memory)
+    return digests

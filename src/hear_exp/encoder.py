@@ -1,0 +1,232 @@
+"""The HEAR common API: load a model's module, check that it keeps the contract, embed batches as NumPy."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import importlib.metadata
+import inspect
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import torch
+
+from .errors import UserError
+
+FUNCTIONS = ("load_model", "get_scene_embeddings", "get_timestamp_embeddings")
+SIZES = ("sample_rate", "scene_embedding_size", "timestamp_embedding_size")
+
+
+@dataclass(frozen=True)
+class Model:
+    """What the config says of a model: a HEAR API ``module``, its weights file and keyword options."""
+
+    name: str
+    module: str
+    weights: str = ""
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Encoder:
+    """A loaded model behind the HEAR API, in eval mode on ``device``; embeds without gradients.
+
+    Attributes: ``name``, ``sample_rate`` (hertz), ``identity`` (what decides its embeddings: module, version,
+    weights content, options).
+
+    Raises UserError where the module cannot be imported or does not keep the HEAR API.
+    """
+
+    def __init__(self, model: Model, device: str | torch.device = "cpu"):
+        self.name = model.name
+        self.device = torch.device(device)
+        self._module = _import(model)
+        self._check_arguments(model)
+        self.identity = {
+            "module": model.module,
+            "version": _version(self._module),
+            "weights": _weights_digests(self._module, model),
+            "options": dict(model.options),
+        }
+        self._model = self._load(model)
+        sizes = {name: self._size(name) for name in SIZES}
+        self.sample_rate = sizes["sample_rate"]
+        self._dims = {"scene": sizes["scene_embedding_size"], "event": sizes["timestamp_embedding_size"]}
+
+    def dim(self, kind: str) -> int:
+        """Embedding size of ``kind`` (scene | event)."""
+        return self._dims[kind]
+
+    def scene(self, audio: np.ndarray) -> np.ndarray:
+        """Scene embeddings, float32 (clips, dim), of ``audio``, float32 (clips, samples)."""
+        with torch.inference_mode():
+            output = self._module.get_scene_embeddings(self._tensor(audio), self._model)
+        embeddings = self._array("get_scene_embeddings", output, np.float32)
+        expected = (len(audio), self._dims["scene"])
+        if embeddings.shape != expected:
+            raise UserError(
+                f"model {self.name}: get_scene_embeddings returned shape {embeddings.shape}, "
+                f"expected (clips, scene_embedding_size) = {expected}"
+            )
+        return embeddings
+
+    def timestamps(self, audio: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Timestamp embeddings of ``audio``, float32 (clips, samples).
+
+        Returns float32 (clips, frames, dim) and the frames' centres in milliseconds, float64 (clips, frames).
+        """
+        with torch.inference_mode():
+            output = self._module.get_timestamp_embeddings(self._tensor(audio), self._model)
+        if not isinstance(output, tuple | list) or len(output) != 2:
+            raise UserError(
+                f"model {self.name}: get_timestamp_embeddings returned {type(output).__name__}, "
+                "expected two tensors: embeddings and timestamps"
+            )
+        embeddings = self._array("get_timestamp_embeddings", output[0], np.float32)
+        times = self._array("get_timestamp_embeddings", output[1], np.float64)
+        clips, dim = len(audio), self._dims["event"]
+        if embeddings.ndim != 3 or embeddings.shape[0] != clips or embeddings.shape[2] != dim or not embeddings.shape[1]:
+            raise UserError(
+                f"model {self.name}: get_timestamp_embeddings returned embeddings of shape {embeddings.shape}, "
+                f"expected (clips, frames, timestamp_embedding_size) = ({clips}, frames, {dim})"
+            )
+        if times.shape != embeddings.shape[:2]:
+            raise UserError(
+                f"model {self.name}: get_timestamp_embeddings returned timestamps of shape {times.shape}, "
+                f"expected (clips, frames) = {embeddings.shape[:2]}"
+            )
+        if not np.isfinite(times).all() or not (np.diff(times, axis=1) > 0).all():
+            raise UserError(f"model {self.name}: timestamps must be finite and increase along a clip (milliseconds)")
+        return embeddings, times
+
+    def _load(self, model: Model) -> torch.nn.Module:
+        try:
+            loaded = self._module.load_model(model.weights, **model.options)
+        except UserError:
+            raise
+        except Exception as error:
+            raise UserError(
+                f"model {self.name}: {model.module}.load_model({model.weights!r}) failed: "
+                f"{type(error).__name__}: {error}"
+            ) from error
+        if not isinstance(loaded, torch.nn.Module):
+            raise UserError(
+                f"model {self.name}: load_model returned {type(loaded).__name__}, expected a torch.nn.Module"
+            )
+        return loaded.to(self.device).eval()
+
+    def _check_arguments(self, model: Model) -> None:
+        for function in FUNCTIONS:
+            if not callable(getattr(self._module, function, None)):
+                raise UserError(f"model {self.name}: module {model.module} has no function {function} (HEAR API)")
+        parameters = inspect.signature(self._module.load_model).parameters
+        if any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
+            return
+        known = [name for name in parameters if name != "model_file_path"]
+        for option in model.options:
+            if option not in known:
+                raise UserError(
+                    f"model {self.name}: unknown option {option!r}; {model.module}.load_model takes: "
+                    + (", ".join(known) or "no options")
+                )
+
+    def _size(self, name: str) -> int:
+        value = getattr(self._model, name, None)
+        if isinstance(value, bool) or not isinstance(value, int | np.integer) or value <= 0:
+            problem = f"has no attribute {name}" if value is None else f"has {name} = {value!r}"
+            raise UserError(f"model {self.name}: the loaded model {problem}, expected a whole number above 0 (HEAR API)")
+        return int(value)
+
+    def _tensor(self, audio: np.ndarray) -> torch.Tensor:
+        return torch.from_numpy(audio).to(self.device)
+
+    def _array(self, function: str, value: Any, dtype: type) -> np.ndarray:
+        if not isinstance(value, torch.Tensor):
+            raise UserError(f"model {self.name}: {function} returned {type(value).__name__}, expected a torch.Tensor")
+        return value.detach().to("cpu").numpy().astype(dtype, copy=False)
+
+
+def _import(model: Model) -> ModuleType:
+    if not model.module:
+        raise UserError(f"model {model.name}: no module given (model.module=PACKAGE, an installed HEAR API module)")
+    if model.weights and not Path(model.weights).exists():
+        raise UserError(f"model {model.name}: weights file not found: {model.weights}")
+    try:
+        return importlib.import_module(model.module)
+    except ModuleNotFoundError as error:
+        if error.name and (model.module == error.name or model.module.startswith(error.name + ".")):
+            raise UserError(
+                f"model {model.name}: module {model.module} is not installed in this Python environment"
+            ) from None
+        raise UserError(
+            f"model {model.name}: importing {model.module} failed: it needs the module {error.name}, which is not installed"
+        ) from error
+    except Exception as error:
+        raise UserError(
+            f"model {model.name}: importing {model.module} failed: {type(error).__name__}: {error}"
+        ) from error
+
+
+def _version(module: ModuleType) -> str:
+    """The module's own version, its distribution's, or a digest of its source.
+
+    A module that is not in site-packages is under somebody's hands, so its source counts as well.
+    """
+    top = importlib.import_module(module.__name__.partition(".")[0])
+    for holder in (module, top):
+        version = getattr(holder, "__version__", None)
+        if version:
+            break
+    else:
+        try:
+            version = importlib.metadata.version(top.__name__)
+        except importlib.metadata.PackageNotFoundError:
+            version = "unversioned"
+    own = module.__name__.startswith("hear_exp.")
+    source = Path(getattr(module, "__file__", None) or "")
+    if own or not source.is_file() or "site-packages" in source.parts:
+        return str(version)
+    root = Path(top.__file__).parent if getattr(top, "__path__", None) and top.__file__ else source
+    sources = sorted(root.rglob("*.py")) if root.is_dir() else [source]
+    digest = hashlib.sha256()
+    for path in sources:
+        digest.update(path.read_bytes())
+    return f"{version}+{digest.hexdigest()[:16]}"
+
+
+def _weights_digests(module: ModuleType, model: Model) -> list[str]:
+    """SHA-256 of every file that decides the embeddings (the module's ``weights_files`` hook, or the weights)."""
+    hook = getattr(module, "weights_files", None)
+    if hook is not None:
+        paths = [Path(path) for path in hook(model.weights, **model.options)]
+    elif model.weights:
+        weights = Path(model.weights)
+        paths = sorted(p for p in weights.rglob("*") if p.is_file()) if weights.is_dir() else [weights]
+    else:
+        paths = []
+    return [f"{path.name} {file_digest(path)}" for path in paths]
+
+
+def file_digest(path: Path) -> str:
+    """SHA-256 of a file's bytes, hexadecimal."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def pick_device(accelerator: str) -> torch.device:
+    """The torch device that Lightning's ``accelerator`` name means here (auto | cpu | gpu | cuda | mps)."""
+    cuda = torch.cuda.is_available()
+    mps = torch.backends.mps.is_available()
+    if accelerator == "cpu" or (accelerator == "auto" and not cuda and not mps):
+        return torch.device("cpu")
+    if accelerator in ("auto", "gpu", "cuda") and cuda:
+        return torch.device("cuda")
+    if accelerator in ("auto", "gpu", "mps") and mps:
+        return torch.device("mps")
+    raise UserError(f"trainer.accelerator={accelerator}: no such device here (try trainer=cpu)")

@@ -1,0 +1,137 @@
+"""A picture of reference and predicted events along time, for a few test clips."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from .figures import GREEN, INK, ORANGE, PALE, new_figure, tidy, title
+
+if TYPE_CHECKING:
+    from .fit import Problem
+    from .result import Result
+    from .search import SearchOutcome
+    from .task import Event
+
+ONSET_COLLAR_MS = 200.0
+EVENTS_SHOWN = 120  # of a clip; a busier one is cut
+ROWS_SHOWN = 40  # of all clips together; where they have more, one clip is shown
+
+
+def matched_onsets(
+    reference: Sequence[Event], predicted: Sequence[Event], collar_ms: float = ONSET_COLLAR_MS
+) -> tuple[set[int], set[int]]:
+    """Indices of reference and predicted events that match one to one: same label, onsets within the collar.
+
+    Both are walked in order of onset; with one collar for all, that finds as many pairs as there can be.
+    """
+    found: set[int] = set()
+    correct: set[int] = set()
+    for label in {event.label for event in reference}:
+        theirs = sorted((e.start_ms, i) for i, e in enumerate(reference) if e.label == label)
+        ours = sorted((e.start_ms, i) for i, e in enumerate(predicted) if e.label == label)
+        r = p = 0
+        while r < len(theirs) and p < len(ours):
+            apart = ours[p][0] - theirs[r][0]
+            if abs(apart) <= collar_ms:
+                found.add(theirs[r][1])
+                correct.add(ours[p][1])
+            r += apart >= -collar_ms
+            p += apart <= collar_ms
+    return found, correct
+
+
+def _f_measure(reference: Sequence[Event], predicted: Sequence[Event]) -> float:
+    events = len(reference) + len(predicted)
+    return 2 * len(matched_onsets(reference, predicted)[0]) / events if events else 0.0
+
+
+def event_rolls(problem: Problem, outcome: SearchOutcome, result: Result) -> Any:
+    """Reference above predicted events of the first fold's best, median and worst test clip."""
+    tested = outcome.folds[0].tested
+    assert tested is not None
+    reference = problem.reference(tested.split)
+    clips = [clip for clip in reference if reference[clip] or tested.events[clip]]
+    if not clips:
+        return None
+    ranked = sorted(clips, key=lambda clip: -_f_measure(reference[clip], tested.events[clip]))
+    chosen = {"best": ranked[0], "median": ranked[len(ranked) // 2], "worst": ranked[-1]}
+    if len(ranked) < 3:
+        chosen = {"best": ranked[0], "worst": ranked[-1]} if len(ranked) == 2 else {"only": ranked[0]}
+    rolls = {
+        rank: _Roll(clip, reference[clip], tested.events[clip], problem.task.labels)
+        for rank, clip in chosen.items()
+    }
+    if sum(len(roll.labels) for roll in rolls.values()) > ROWS_SHOWN and "median" in rolls:
+        rolls = {"median": rolls["median"]}
+    rows = [len(roll.labels) for roll in rolls.values()]
+    heights = [0.7 + (0.3 if sum(rows) <= 24 else 0.2) * n for n in rows]
+    figure = new_figure(9, 1.0 + sum(heights), title(result, "reference and predicted events"))
+    panels = figure.subplots(len(rolls), 1, squeeze=False, height_ratios=heights)[:, 0]
+    for axes, (rank, roll) in zip(panels, rolls.items(), strict=True):
+        score = _f_measure(reference[roll.clip], tested.events[roll.clip])
+        roll.draw(axes)
+        cut = f", first {roll.end_ms / 1000:.1f} s" if roll.is_cut else ""
+        tidy(axes, f"{roll.clip} ({rank} of {len(clips)} test clips, onset F {score:.2f}{cut})")
+        axes.tick_params(axis="y", length=0)
+        axes.spines["left"].set_visible(False)
+    panels[-1].set_xlabel("seconds", fontsize=9)
+    _event_legend(figure)
+    return figure
+
+
+def _event_legend(figure: Any) -> None:
+    from matplotlib.patches import Patch
+
+    keys = [
+        Patch(facecolor=INK, edgecolor=INK, label="reference, found"),
+        Patch(facecolor="white", edgecolor=INK, label="reference, missed"),
+        Patch(facecolor=GREEN, edgecolor=GREEN, label=f"predicted, onset within {ONSET_COLLAR_MS:g} ms"),
+        Patch(facecolor=ORANGE, edgecolor=ORANGE, label="predicted, wrong"),
+    ]
+    figure.legend(
+        handles=keys, loc="outside lower center", ncols=4, frameon=False, fontsize=8, labelcolor=INK
+    )
+
+
+class _Roll:
+    """One clip's events: which are drawn, in which rows."""
+
+    def __init__(
+        self, clip: str, reference: Sequence[Event], predicted: Sequence[Event], labels: Sequence[str]
+    ):
+        self.clip = clip
+        self._reference, self._predicted = reference, predicted
+        starts = sorted(event.start_ms for event in (*reference, *predicted))
+        self.is_cut = len(starts) > EVENTS_SHOWN
+        last_ms = max(event.end_ms for event in (*reference, *predicted))
+        self.end_ms = starts[EVENTS_SHOWN] if self.is_cut else max(last_ms, 1.0)
+        drawn = {
+            event.label
+            for event in (*reference, *predicted)
+            if event.start_ms < self.end_ms or not self.is_cut
+        }
+        self.labels = [label for label in labels if label in drawn]
+
+    def draw(self, axes: Any) -> None:
+        found, correct = matched_onsets(self._reference, self._predicted)
+        for row in range(0, len(self.labels), 2):
+            axes.axhspan(row - 0.5, row + 0.5, color=PALE, alpha=0.5, linewidth=0)
+        for i, event in enumerate(self._reference):
+            self._bar(axes, event, -0.4, INK if i in found else "white", INK)
+        for i, event in enumerate(self._predicted):
+            colour = GREEN if i in correct else ORANGE
+            self._bar(axes, event, 0.04, colour, colour)
+        axes.set_yticks(range(len(self.labels)), self.labels, parse_math=False)
+        axes.set_ylim(len(self.labels) - 0.5, -0.5)
+        axes.set_xlim(0, self.end_ms / 1000 * 1.005)
+
+    def _bar(self, axes: Any, event: Event, offset: float, face: str, edge: str) -> None:
+        if event.label not in self.labels or (self.is_cut and event.start_ms >= self.end_ms):
+            return
+        shortest = 0.003 * self.end_ms / 1000  # an event of one frame may have length 0
+        seconds = max((event.end_ms - event.start_ms) / 1000, shortest)
+        row = self.labels.index(event.label) + offset
+        axes.broken_barh(
+            [(event.start_ms / 1000, seconds)], (row, 0.36), facecolor=face, edgecolor=edge, linewidth=0.8
+        )

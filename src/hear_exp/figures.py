@@ -1,0 +1,77 @@
+"""The look of every picture: figures, axes, colours, and how numbers and settings are written.
+
+Figure objects without pyplot, so that no global state is shared between threads or runs.
+"""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .result import Result
+
+# Okabe and Ito's colours, which the colour-blind can tell apart.
+BLUE, ORANGE, GREEN, INK, GREY, PALE = "#0072B2", "#D55E00", "#009E73", "#24292f", "#8c959f", "#eaeef2"
+DOTS_PER_INCH = 150
+
+
+def new_figure(width: float, height: float, title: str) -> Any:
+    """An empty matplotlib figure, inches, with a title at its top left."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), dpi=DOTS_PER_INCH, layout="constrained", facecolor="white")
+    figure.suptitle(title, x=0.01, ha="left", fontsize=11, fontweight="bold", color=INK, parse_math=False)
+    return figure
+
+
+def tidy(axes: Any, title: str = "", grid: str | None = None) -> None:
+    """Make axes plain: no frame but the left and bottom line, small type, light grid lines along ``grid``."""
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.spines[["left", "bottom"]].set_color(GREY)
+    axes.tick_params(labelsize=8, color=GREY, labelcolor=INK)
+    axes.set_axisbelow(True)
+    for label in (axes.xaxis.label, axes.yaxis.label):
+        label.set(fontsize=9, color=INK)
+    if title:
+        axes.set_title(title, loc="left", fontsize=9, color=INK, parse_math=False)
+    if grid:
+        axes.grid(axis=grid, color=PALE, linewidth=0.8)
+
+
+def save(figure: Any, path: Path) -> Path:
+    """Write a figure as PNG."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph")  # labels in scripts that the font lacks
+        figure.savefig(path)
+    return path
+
+
+def number(value: float | None) -> str:
+    """A score for people: four decimals, four digits from 10 up."""
+    if value is None or not math.isfinite(value):
+        return "undefined"
+    return f"{value:.4f}" if abs(value) < 10 else f"{value:.4g}"
+
+
+def settings(values: Mapping[str, Any]) -> str:
+    """Hyperparameters in a line: lr 0.001, hidden_layers 1."""
+    return ", ".join(
+        f"{name} {value:g}" if _is_number(value) else f"{name} {value}" for name, value in values.items()
+    )
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def title(result: Result, what: str) -> str:
+    return f"{result.model} on {result.task}: {what}"
+
+
+def score_text(result: Result) -> str:
+    spread = f" ± {number(result.spread)}" if result.spread is not None else ""
+    return f"{result.primary_metric} {number(result.score)}{spread}"

@@ -1,0 +1,337 @@
+"""One fit: one grid point on one fold, trained, validated and, where asked, tested. Runs in any process."""
+
+from __future__ import annotations
+
+import functools
+import logging
+import math
+import time
+import warnings
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.plugins.environments import LightningEnvironment
+
+from .cache import Embeddings
+from .datamodule import Batches, EmbeddingDataModule
+from .errors import UserError
+from .events import Postprocessing, decode_grid
+from .knn import nearest_neighbour_probabilities
+from .predictor import KeepBest, PredictorModule, PredictorNetwork, Validation, probabilities
+from .protocol import Protocol
+from .scores import event_scores, higher_is_better, scene_scores
+from .task import Event, Fold, Task
+
+Events = dict[str, tuple[Event, ...]]
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What all fits of a search share; cheap to send to a worker, which maps the arrays from their files."""
+
+    task: Task
+    embeddings: Embeddings
+    targets_path: Path  # uint8 .npy (rows, labels)
+    protocol: Protocol
+    in_memory: bool
+    seed: int
+    threads: int
+    accelerator: str = "cpu"
+    precision: str = "32-true"
+
+    def targets(self) -> np.ndarray:
+        """Targets of all rows, uint8 (rows, labels), mapped copy-on-write."""
+        return np.load(self.targets_path, mmap_mode="c")
+
+    def reference(self, split: str) -> Events:
+        """Clip name -> annotated events of a split, in the cache's order of clips."""
+        events = {clip.name: clip.events for clip in self.task.split(split).clips}
+        return {clip.name: events[clip.name] for clip in self.embeddings.splits[split]}
+
+    @property
+    def monitor(self) -> str:
+        """What selects epochs and grid points: score or loss."""
+        return "score" if self.task.early_stop_on_score else "loss"
+
+
+@dataclass(frozen=True)
+class FitJob:
+    """A grid point (``point``: its place in the grid) on a fold (``fold_index``: its place in the task)."""
+
+    point: int
+    hyperparameters: Mapping[str, Any]
+    fold_index: int
+    fold: Fold
+    test: bool  # also test the best epoch
+
+
+@dataclass(frozen=True)
+class TestOutcome:
+    """Scores on a test split, and the predictions they were computed from."""
+
+    split: str
+    scores: Mapping[str, float]
+    probabilities: np.ndarray  # (rows of the split, labels)
+    events: Events = field(default_factory=dict)  # event tasks: clip -> predicted events
+
+
+@dataclass(frozen=True)
+class FitOutcome:
+    """What a fit found. ``validation_score`` is the monitored value of the best epoch (score or loss)."""
+
+    job: FitJob
+    validation_score: float
+    epoch: int
+    epochs_run: int
+    stopped_by: str
+    postprocessing: Postprocessing | None
+    curve: tuple[Validation, ...]
+    weights: Mapping[str, np.ndarray]
+    seconds: float
+    tested: TestOutcome | None = None
+
+
+def run_fit(problem: Problem, job: FitJob, report: Callable[[str], None] = lambda note: None) -> FitOutcome:
+    """Fit ``job``; the same seed gives the same outcome in every process.
+
+    ``report`` is told where the fit stands, in a few words, after each validation.
+    """
+    _quiet()
+    started = time.perf_counter()
+    threads = torch.get_num_threads()
+    # A sum over rows depends on how many threads share it, so every fit has the same number of them.
+    torch.set_num_threads(problem.threads)
+    try:
+        outcome = _fit_neighbours(problem, job) if "k" in job.hyperparameters else _fit_network(problem, job, report)
+        if job.test:
+            outcome = replace(outcome, tested=run_test(problem, outcome))
+    finally:
+        torch.set_num_threads(threads)
+    return replace(outcome, seconds=time.perf_counter() - started)
+
+
+def run_test(problem: Problem, outcome: FitOutcome) -> TestOutcome:
+    """Test a fit's best epoch, with its own postprocessing, on its fold's test split."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(problem.threads)
+    try:
+        return _test(problem, outcome)
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _fit_network(problem: Problem, job: FitJob, report: Callable[[str], None]) -> FitOutcome:
+    hyper, task = job.hyperparameters, problem.task
+    seed = int(np.random.SeedSequence([problem.seed, job.fold_index, job.point]).generate_state(1)[0])
+    torch.manual_seed(seed)
+    module = PredictorModule(
+        _network(problem, hyper),
+        task.prediction_type,
+        hyper["lr"],
+        functools.partial(_judge, problem, job.fold.valid) if problem.monitor == "score" else None,
+    )
+    keep = KeepBest(
+        monitor=problem.monitor,
+        higher_is_better=higher_is_better(task.primary_metric),
+        patience=hyper["patience"],
+        undefined_score=problem.protocol.validation_without_events,
+    )
+    trainer = _trainer(
+        problem,
+        max_epochs=hyper["max_epochs"],
+        check_val_every_n_epoch=hyper["check_val_every_n_epoch"],
+        callbacks=[keep, _Report(report, hyper["max_epochs"])],
+    )
+    trainer.fit(module, datamodule=_data(problem, job, seed))
+    if keep.best is None:
+        raise UserError(
+            f"no validation took place: predictor.max_epochs={hyper['max_epochs']} ends before the first one "
+            f"(predictor.check_val_every_n_epoch={hyper['check_val_every_n_epoch']})"
+        )
+    best, postprocessing = keep.best, keep.best.postprocessing
+    if _is_event(task) and postprocessing is None:
+        postprocessing = _postprocessing_after_fit(problem, job, keep.weights)
+    return FitOutcome(
+        job=job,
+        validation_score=best.score if problem.monitor == "score" else best.loss,
+        epoch=best.epoch,
+        epochs_run=trainer.current_epoch,
+        stopped_by=keep.stopped_by,
+        postprocessing=postprocessing,
+        curve=tuple(module.validations),
+        weights={name: tensor.numpy() for name, tensor in keep.weights.items()},
+        seconds=0.0,
+    )
+
+
+def _postprocessing_after_fit(problem: Problem, job: FitJob, weights: Mapping[str, torch.Tensor]) -> Postprocessing:
+    """The postprocessing that scores best on validation, where the loss and not the score chose the epoch."""
+    candidates = _postprocessings(problem)
+    if len(candidates) == 1:
+        return candidates[0]
+    logits = _predict(problem, job, weights, _data(problem, job, seed=0).val_dataloader())
+    return _judge(problem, job.fold.valid, logits)[1] or candidates[0]
+
+
+def _predict(problem: Problem, job: FitJob, weights: Mapping[str, torch.Tensor], batches: Batches) -> torch.Tensor:
+    network = _network(problem, job.hyperparameters)
+    network.load_state_dict(dict(weights))
+    module = PredictorModule(network, problem.task.prediction_type, job.hyperparameters["lr"])
+    return torch.cat(_trainer(problem).predict(module, dataloaders=batches))  # type: ignore[arg-type]
+
+
+def _fit_neighbours(problem: Problem, job: FitJob) -> FitOutcome:
+    values = _neighbours(problem, job, "valid")
+    score, postprocessing = _judge_probabilities(problem, job.fold.valid, values)
+    return FitOutcome(job, score, 0, 0, "no training", postprocessing, (), {}, 0.0)
+
+
+def _neighbours(problem: Problem, job: FitJob, part: str) -> np.ndarray:
+    hyper = job.hyperparameters
+    data = _data(problem, job, seed=0)
+    queries = data.val_dataloader() if part == "valid" else data.test_dataloader()
+    return nearest_neighbour_probabilities(
+        data.train_dataloader(), queries, k=hyper["k"], metric=hyper["metric"], temperature=hyper["temperature"]
+    ).numpy()
+
+
+def _test(problem: Problem, outcome: FitOutcome) -> TestOutcome:
+    task, job = problem.task, outcome.job
+    if "k" in job.hyperparameters:
+        values = _neighbours(problem, job, "test")
+    else:
+        weights = {name: torch.from_numpy(array) for name, array in outcome.weights.items()}
+        logits = _predict(problem, job, weights, _data(problem, job, seed=0).test_dataloader())
+        values = probabilities(logits, task.prediction_type, problem.protocol.probabilities)
+    split = job.fold.test
+    if not _is_event(task):
+        rows = problem.embeddings.split_range(split)
+        return TestOutcome(split, scene_scores(task.metrics, values, problem.targets()[rows.start : rows.stop]), values)
+    assert outcome.postprocessing is not None
+    events = _decode(problem, split, values, [outcome.postprocessing])[0]
+    scores = event_scores(task.metrics, events, problem.reference(split), task.labels)
+    return TestOutcome(split, scores, values, events)
+
+
+def _judge(problem: Problem, split: str, logits: torch.Tensor) -> tuple[float, Postprocessing | None]:
+    values = probabilities(logits, problem.task.prediction_type, problem.protocol.probabilities)
+    return _judge_probabilities(problem, split, values)
+
+
+def _judge_probabilities(problem: Problem, split: str, values: np.ndarray) -> tuple[float, Postprocessing | None]:
+    """The primary score of ``values`` on a split, and for events the postprocessing that gave it."""
+    task, metric = problem.task, problem.task.primary_metric
+    if not np.isfinite(values).all():
+        return math.nan, None
+    if not _is_event(task):
+        rows = problem.embeddings.split_range(split)
+        return scene_scores([metric], values, problem.targets()[rows.start : rows.stop])[metric], None
+    candidates = _postprocessings(problem)
+    reference = problem.reference(split)
+    scored = [
+        (event_scores([metric], events, reference, task.labels)[metric], candidate)
+        for events, candidate in zip(_decode(problem, split, values, candidates), candidates, strict=True)
+    ]
+    sign = -1.0 if problem.protocol.postprocessing_choice == "best" and not higher_is_better(metric) else 1.0
+    # On a tie the stronger smoothing wins, as it did in HEAR 2021.
+    return max(
+        scored,
+        key=lambda pair: (
+            sign * (0.0 if math.isnan(pair[0]) else pair[0]),
+            pair[1].median_filter_ms,
+            pair[1].min_duration_ms,
+        ),
+    )
+
+
+def _decode(problem: Problem, split: str, values: np.ndarray, candidates: list[Postprocessing]) -> list[Events]:
+    embeddings, labels = problem.embeddings, problem.task.labels
+    first = embeddings.split_range(split).start
+    timestamps = embeddings.timestamps_ms()
+    found: list[Events] = [{} for _ in candidates]
+    for clip in embeddings.splits[split]:
+        rows = slice(clip.start - first, clip.start - first + clip.count)
+        decoded = decode_grid(
+            values[rows],
+            timestamps[clip.start : clip.start + clip.count],
+            labels,
+            candidates,
+            event_end=problem.protocol.event_end,
+            median_widths=problem.protocol.median_widths,
+        )
+        for events, clip_events in zip(found, decoded, strict=True):
+            events[clip.name] = tuple(clip_events)
+    return found
+
+
+def _postprocessings(problem: Problem) -> list[Postprocessing]:
+    protocol = problem.protocol
+    return [
+        Postprocessing(median_filter_ms=median, min_duration_ms=duration)
+        for median in protocol.median_filter_ms
+        for duration in protocol.min_duration_ms
+    ]
+
+
+def _is_event(task: Task) -> bool:
+    return task.embedding_type == "event"
+
+
+def _network(problem: Problem, hyper: Mapping[str, Any]) -> PredictorNetwork:
+    names = ("hidden_layers", "hidden_dim", "dropout", "initialization")
+    given = {name: hyper[name] for name in names if name in hyper}
+    return PredictorNetwork(problem.embeddings.dim, len(problem.task.labels), **given)
+
+
+def _data(problem: Problem, job: FitJob, seed: int) -> EmbeddingDataModule:
+    return EmbeddingDataModule(
+        problem.embeddings,
+        problem.targets(),
+        job.fold,
+        batch_size=job.hyperparameters["batch_size"],
+        shuffle=problem.protocol.shuffle and "k" not in job.hyperparameters,
+        seed=seed,
+        in_memory=problem.in_memory,
+        needs_two_rows=job.hyperparameters.get("hidden_layers", 0) > 0,
+        last_batch_of_one=problem.protocol.last_batch_of_one,
+    )
+
+
+def _trainer(problem: Problem, **options: Any) -> pl.Trainer:
+    return pl.Trainer(
+        accelerator=problem.accelerator,
+        devices=1,
+        precision=problem.precision,  # type: ignore[arg-type]
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        num_sanity_val_steps=0,
+        # Each fit is a process of its own, also inside a Slurm job, whose variables Lightning would obey.
+        plugins=[LightningEnvironment()],
+        **options,
+    )
+
+
+def _quiet() -> None:
+    for name in ("pytorch_lightning", "lightning", "lightning.pytorch", "lightning.fabric", "lightning_fabric"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    warnings.filterwarnings("ignore", module="pytorch_lightning")
+    warnings.filterwarnings("ignore", module="lightning_fabric")
+
+
+class _Report(pl.Callback):
+    """Tells the search where a fit stands."""
+
+    def __init__(self, report: Callable[[str], None], max_epochs: int):
+        self._report, self._max_epochs = report, max_epochs
+
+    def on_validation_end(self, trainer: Any, pl_module: Any) -> None:
+        last = pl_module.validations[-1]
+        value = f"loss {last.loss:.3f}" if math.isnan(last.score) else f"score {last.score:.3f}"
+        self._report(f"epoch {last.epoch + 1}/{self._max_epochs}, validation {value}")

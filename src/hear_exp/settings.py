@@ -1,0 +1,129 @@
+"""From the composed config to the objects of a run; what cannot work is found out here, before any computing."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from .cache import Embeddings
+from .cli import chosen_options, shipped
+from .datamodule import fits_in_memory
+from .demo import ensure_demo_task
+from .encoder import Encoder, Model, pick_device
+from .errors import UserError
+from .fit import Problem
+from .grid import apply_task_grid, expand_grid
+from .protocol import Protocol, changed_fields, protocol_from_config
+from .search import check_workers, warm_up
+from .targets import frame_targets, scene_targets
+from .task import Task, read_task
+
+log = logging.getLogger(__name__)
+
+Config = Mapping[str, Any]
+
+
+def load_task(config: Config) -> Task:
+    """The task that ``task`` names, generated first where it is a demo task."""
+    path = config["task"]["path"]
+    if not path:
+        raise UserError("task=custom needs the folder of the task: task.path=FOLDER")
+    if config["task"].get("demo"):
+        ensure_demo_task(config["task"]["name"], Path(path))
+    return read_task(Path(path))
+
+
+def load_encoder(config: Config) -> Encoder:
+    """The model that ``model`` names, on the device that ``trainer`` names."""
+    model = config["model"]
+    device = pick_device(config["trainer"]["accelerator"])
+    return Encoder(
+        Model(
+            name=str(model["name"] or "hear"),
+            module=str(model["module"] or ""),
+            weights=str(model["weights"] or ""),
+            options=dict(model["options"] or {}),
+        ),
+        device,
+    )
+
+
+def make_protocol(config: Config, task: Task, overrides: Sequence[str]) -> tuple[Protocol, dict[str, Any]]:
+    """The protocol with the task's postprocessing grid over it, and the fields the user changed from the shipped one."""
+    chosen = protocol_from_config(config["protocol"])
+    published = shipped("protocol", chosen.name)
+    changes = changed_fields(chosen, protocol_from_config(published)) if published else {}
+    set_by_user = {*chosen_options(list(overrides), "protocol"), *changes}
+    grid = task.postprocessing_grid
+    own = {
+        field: tuple(grid[name])
+        for name, field in (("median_filter_ms", "median_filter_ms"), ("min_duration", "min_duration_ms"))
+        if name in grid and field not in set_by_user
+    }
+    return dataclasses.replace(chosen, **own), changes
+
+
+def make_grid(config: Config, task: Task, protocol: Protocol, overrides: Sequence[str]) -> list[dict[str, Any]]:
+    """The grid points to search, the task's own settings in the place of defaults the user did not touch."""
+    predictor = dict(config["predictor"])
+    name = predictor.pop("name")
+    published = shipped("predictor", name)
+    chosen = {
+        *chosen_options(list(overrides), "predictor"),
+        *(key for key, value in predictor.items() if key in published and value != published[key]),
+    }
+    check_workers(config["search"]["workers"], config["search"]["threads"])
+    points = expand_grid(apply_task_grid(predictor, task.predictor_grid, sorted(chosen)), protocol)
+    for point in points:
+        if "max_epochs" in point and point["max_epochs"] < point["check_val_every_n_epoch"]:
+            raise UserError(
+                f"predictor.max_epochs={point['max_epochs']} ends before the first validation "
+                f"(predictor.check_val_every_n_epoch={point['check_val_every_n_epoch']})"
+            )
+    return points
+
+
+@contextmanager
+def make_problem(
+    config: Config, task: Task, embeddings: Embeddings, protocol: Protocol, device: torch.device, folder: Path
+) -> Iterator[Problem]:
+    """What the fits share; its targets file in ``folder`` is removed at the end."""
+    warm_up()
+    targets_path = folder / ".targets.npy"
+    np.save(targets_path, task_targets(task, embeddings))
+    try:
+        yield Problem(
+            task=task,
+            embeddings=embeddings,
+            targets_path=targets_path,
+            protocol=protocol,
+            in_memory=fits_in_memory(embeddings, config["data"]["in_memory"]),
+            seed=config["seed"],
+            threads=config["search"]["threads"],
+            accelerator=device.type,
+            precision=config["trainer"]["precision"],
+        )
+    finally:
+        targets_path.unlink(missing_ok=True)
+
+
+def task_targets(task: Task, embeddings: Embeddings) -> np.ndarray:
+    """Targets of all rows of the cache, uint8 (rows, labels)."""
+    targets = np.zeros((embeddings.rows, len(task.labels)), dtype=np.uint8)
+    timestamps = embeddings.timestamps_ms() if task.embedding_type == "event" else None
+    for split in task.splits:
+        clips = {clip.name: clip for clip in split.clips}
+        for rows in embeddings.splits[split.name]:
+            where = slice(rows.start, rows.start + rows.count)
+            if timestamps is None:
+                targets[where] = scene_targets([clips[rows.name]], task.labels)
+            else:
+                targets[where] = frame_targets(clips[rows.name].events, timestamps[where], task.labels)
+    return targets

@@ -177,9 +177,9 @@ def _outcome(problem: Problem, test: Any, curves: bool) -> SearchOutcome:
         return FitOutcome(
             job=FitJob(point, points[point], fold, triples[fold], test=tested),
             validation_score=best.loss if loss else best.score,
-            epoch=best.epoch,
-            epochs_run=120,
-            stopped_by="patience",
+            epoch=best.epoch if curves else 0,
+            epochs_run=120 if curves else 0,
+            stopped_by="patience" if curves else "no training",
             postprocessing=Postprocessing(median_filter_ms=250, min_duration_ms=125)
             if problem.task.embedding_type == "event"
             else None,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from .figures import GREEN, INK, ORANGE, PALE, new_figure, tidy, title
@@ -51,33 +51,44 @@ def event_rolls(problem: Problem, outcome: SearchOutcome, result: Result) -> Any
     tested = outcome.folds[0].tested
     assert tested is not None
     reference = problem.reference(tested.split)
-    clips = [clip for clip in reference if reference[clip] or tested.events[clip]]
-    if not clips:
-        return None
-    ranked = sorted(clips, key=lambda clip: -_f_measure(reference[clip], tested.events[clip]))
-    chosen = {"best": ranked[0], "median": ranked[len(ranked) // 2], "worst": ranked[-1]}
-    if len(ranked) < 3:
-        chosen = {"best": ranked[0], "worst": ranked[-1]} if len(ranked) == 2 else {"only": ranked[0]}
-    rolls = {
-        rank: _Roll(clip, reference[clip], tested.events[clip], problem.task.labels)
-        for rank, clip in chosen.items()
+    scores = {
+        clip: _f_measure(reference[clip], tested.events[clip])
+        for clip in reference
+        if reference[clip] or tested.events[clip]
     }
-    if sum(len(roll.labels) for roll in rolls.values()) > ROWS_SHOWN and "median" in rolls:
-        rolls = {"median": rolls["median"]}
+    if not scores:
+        return None
+    rolls = {
+        clip: _Roll(reference[clip], tested.events[clip], problem.task.labels, problem.task.sample_duration_s)
+        for clip in _chosen(scores)
+    }
+    if sum(len(roll.labels) for roll in rolls.values()) > ROWS_SHOWN:
+        middle = list(rolls)[len(rolls) // 2]
+        rolls = {middle: rolls[middle]}
     rows = [len(roll.labels) for roll in rolls.values()]
     heights = [0.7 + (0.3 if sum(rows) <= 24 else 0.2) * n for n in rows]
     figure = new_figure(9, 1.0 + sum(heights), title(result, "reference and predicted events"))
     panels = figure.subplots(len(rolls), 1, squeeze=False, height_ratios=heights)[:, 0]
-    for axes, (rank, roll) in zip(panels, rolls.items(), strict=True):
-        score = _f_measure(reference[roll.clip], tested.events[roll.clip])
+    for axes, (clip, roll) in zip(panels, rolls.items(), strict=True):
         roll.draw(axes)
+        rank = _chosen(scores)[clip]
+        of = f"{rank} of {len(scores)} test clips" if rank else "the only test clip with events"
         cut = f", first {roll.end_ms / 1000:.1f} s" if roll.is_cut else ""
-        tidy(axes, f"{roll.clip} ({rank} of {len(clips)} test clips, onset F {score:.2f}{cut})")
+        tidy(axes, f"{clip} ({of}, onset F-measure {scores[clip]:.2f}{cut})")
         axes.tick_params(axis="y", length=0)
         axes.spines["left"].set_visible(False)
     panels[-1].set_xlabel("seconds", fontsize=9)
     _event_legend(figure)
     return figure
+
+
+def _chosen(scores: Mapping[str, float]) -> dict[str, str]:
+    """The best, the median and the worst clip, and which is which; fewer where there are fewer clips."""
+    ranked = sorted(scores, key=lambda clip: -scores[clip])
+    if len(ranked) == 1:
+        return {ranked[0]: ""}
+    middle = {ranked[len(ranked) // 2]: "median"} if len(ranked) > 2 else {}
+    return {ranked[0]: "best", **middle, ranked[-1]: "worst"}
 
 
 def _event_legend(figure: Any) -> None:
@@ -95,43 +106,43 @@ def _event_legend(figure: Any) -> None:
 
 
 class _Roll:
-    """One clip's events: which are drawn, in which rows."""
+    """One clip's events as two rows of bars for each label that has any; a busy clip is cut at ``end_ms``."""
 
     def __init__(
-        self, clip: str, reference: Sequence[Event], predicted: Sequence[Event], labels: Sequence[str]
+        self,
+        reference: Sequence[Event],
+        predicted: Sequence[Event],
+        labels: Sequence[str],
+        duration_s: float | None,
     ):
-        self.clip = clip
         self._reference, self._predicted = reference, predicted
-        starts = sorted(event.start_ms for event in (*reference, *predicted))
+        events = (*reference, *predicted)
+        starts = sorted(event.start_ms for event in events)
         self.is_cut = len(starts) > EVENTS_SHOWN
-        last_ms = max(event.end_ms for event in (*reference, *predicted))
-        self.end_ms = starts[EVENTS_SHOWN] if self.is_cut else max(last_ms, 1.0)
-        drawn = {
-            event.label
-            for event in (*reference, *predicted)
-            if event.start_ms < self.end_ms or not self.is_cut
-        }
+        whole = max(*(event.end_ms for event in events), 1000 * (duration_s or 0), 1.0)
+        self.end_ms = max(starts[EVENTS_SHOWN], 1.0) if self.is_cut else whole
+        drawn = {event.label for event in events if event.start_ms <= self.end_ms}
         self.labels = [label for label in labels if label in drawn]
 
     def draw(self, axes: Any) -> None:
+        """Draw reference events in the upper half of their label's row, predicted ones in the lower."""
         found, correct = matched_onsets(self._reference, self._predicted)
         for row in range(0, len(self.labels), 2):
             axes.axhspan(row - 0.5, row + 0.5, color=PALE, alpha=0.5, linewidth=0)
         for i, event in enumerate(self._reference):
-            self._bar(axes, event, -0.4, INK if i in found else "white", INK)
+            self._bar(axes, event, -0.4, *((INK, "white") if i in found else ("none", INK)))
         for i, event in enumerate(self._predicted):
-            colour = GREEN if i in correct else ORANGE
-            self._bar(axes, event, 0.04, colour, colour)
+            self._bar(axes, event, 0.04, GREEN if i in correct else ORANGE, "white")
         axes.set_yticks(range(len(self.labels)), self.labels, parse_math=False)
         axes.set_ylim(len(self.labels) - 0.5, -0.5)
         axes.set_xlim(0, self.end_ms / 1000 * 1.005)
 
     def _bar(self, axes: Any, event: Event, offset: float, face: str, edge: str) -> None:
-        if event.label not in self.labels or (self.is_cut and event.start_ms >= self.end_ms):
+        if event.start_ms > self.end_ms:
             return
-        shortest = 0.003 * self.end_ms / 1000  # an event of one frame may have length 0
+        shortest = 0.004 * self.end_ms / 1000  # an event of one frame may have length 0
         seconds = max((event.end_ms - event.start_ms) / 1000, shortest)
         row = self.labels.index(event.label) + offset
         axes.broken_barh(
-            [(event.start_ms / 1000, seconds)], (row, 0.36), facecolor=face, edgecolor=edge, linewidth=0.8
+            [(event.start_ms / 1000, seconds)], (row, 0.36), facecolor=face, edgecolor=edge, linewidth=0.7
         )

@@ -19,16 +19,16 @@ BLUE, ORANGE, GREEN, INK, GREY, PALE = "#0072B2", "#D55E00", "#009E73", "#24292f
 DOTS_PER_INCH = 150
 
 
-def new_figure(width: float, height: float, title: str) -> Any:
-    """An empty matplotlib figure, inches, with a title at its top left."""
+def new_figure(width: float, height: float, headline: str) -> Any:
+    """An empty matplotlib figure, inches, with a headline at its top left."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(width, height), dpi=DOTS_PER_INCH, layout="constrained", facecolor="white")
-    figure.suptitle(title, x=0.01, ha="left", fontsize=11, fontweight="bold", color=INK, parse_math=False)
+    figure.suptitle(headline, x=0.01, ha="left", fontsize=11, fontweight="bold", color=INK, parse_math=False)
     return figure
 
 
-def tidy(axes: Any, title: str = "", grid: str | None = None) -> None:
+def tidy(axes: Any, heading: str = "", grid: str | None = None) -> None:
     """Make axes plain: no frame but the left and bottom line, small type, light grid lines along ``grid``."""
     axes.spines[["top", "right"]].set_visible(False)
     axes.spines[["left", "bottom"]].set_color(GREY)
@@ -36,8 +36,8 @@ def tidy(axes: Any, title: str = "", grid: str | None = None) -> None:
     axes.set_axisbelow(True)
     for label in (axes.xaxis.label, axes.yaxis.label):
         label.set(fontsize=9, color=INK)
-    if title:
-        axes.set_title(title, loc="left", fontsize=9, color=INK, parse_math=False)
+    if heading:
+        axes.set_title(heading, loc="left", fontsize=9, color=INK, parse_math=False)
     if grid:
         axes.grid(axis=grid, color=PALE, linewidth=0.8)
 
@@ -69,9 +69,11 @@ def _is_number(value: Any) -> bool:
 
 
 def title(result: Result, what: str) -> str:
+    """A picture's headline."""
     return f"{result.model} on {result.task}: {what}"
 
 
 def score_text(result: Result) -> str:
+    """The primary score with its spread over folds, where there are folds."""
     spread = f" ± {number(result.spread)}" if result.spread is not None else ""
     return f"{result.primary_metric} {number(result.score)}{spread}"

@@ -10,7 +10,20 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .event_roll import event_rolls
-from .figures import BLUE, GREY, INK, ORANGE, PALE, new_figure, number, save, score_text, settings, tidy, title
+from .figures import (
+    BLUE,
+    GREY,
+    INK,
+    ORANGE,
+    PALE,
+    new_figure,
+    number,
+    save,
+    score_text,
+    settings,
+    tidy,
+    title,
+)
 
 if TYPE_CHECKING:
     from .fit import FitOutcome, Problem
@@ -67,7 +80,9 @@ def _learning_curve(problem: Problem, outcome: SearchOutcome, result: Result) ->
     tidy(panels[0], "loss" + (best if by_loss else "") + others, "y")
     panels[0].legend(frameon=False, fontsize=8, labelcolor=INK)
     if scored:
-        tidy(panels[1], f"validation {result.primary_metric}{_arrow(result)}" + ("" if by_loss else best), "y")
+        tidy(
+            panels[1], f"validation {result.primary_metric}{_arrow(result)}" + ("" if by_loss else best), "y"
+        )
     for axes in panels:
         axes.axvline(fits[0].epoch, color=INK, linewidth=0.8, linestyle=(0, (4, 3)))
         axes.set_xlabel("epoch", fontsize=9, color=INK)
@@ -220,7 +235,7 @@ def _confusion(problem: Problem, outcome: SearchOutcome, result: Result) -> Any:
         axes.set_yticks(range(len(labels)), labels, **small)
         axes.tick_params(length=0)
     else:
-        note = f"predicted (index of the label)\n\nmost often confused: {_worst_pairs(shares, labels)}"
+        note = f"predicted (index of the label)\n\nmost often confused\n{_worst_pairs(shares, labels)}"
         axes.set_xlabel(note, fontsize=9, parse_math=False)
         axes.set_ylabel("reference (index of the label)", fontsize=9)
     if len(labels) <= CELLS_WITH_NUMBERS:
@@ -236,7 +251,9 @@ def _worst_pairs(shares: np.ndarray, labels: Sequence[str], count: int = 3) -> s
     wrong = np.nan_to_num(shares)
     np.fill_diagonal(wrong, 0)
     cells = [divmod(int(cell), len(labels)) for cell in np.argsort(-wrong, axis=None, kind="stable")[:count]]
-    return "; ".join(f"{labels[i]} as {labels[j]} ({100 * wrong[i, j]:.0f} %)" for i, j in cells if wrong[i, j] > 0)
+    return "; ".join(
+        f"{labels[i]} as {labels[j]} ({100 * wrong[i, j]:.0f} %)" for i, j in cells if wrong[i, j] > 0
+    )
 
 
 def _average_precision(problem: Problem, outcome: SearchOutcome, result: Result) -> Any:

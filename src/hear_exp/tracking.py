@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import logging
 import math
 import os
@@ -10,7 +11,6 @@ import secrets
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from types import TracebackType
 from typing import TYPE_CHECKING, Any, TextIO
 
 from .errors import UserError
@@ -18,7 +18,7 @@ from .errors import UserError
 if TYPE_CHECKING:
     from .fit import FitOutcome
     from .predictor import Validation
-    from .result import Result
+    from .result import FoldResult, GridResult, Result
 
 log = logging.getLogger(__name__)
 
@@ -35,9 +35,7 @@ class Tracker:
     def __enter__(self) -> Tracker:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         pass
 
     def fit_done(self, outcome: FitOutcome) -> None:
@@ -80,8 +78,8 @@ def make_tracker(
 class CsvTracker(Tracker):
     """Writes one row a metric, at once: stage, fold, grid_point, epoch, name, value.
 
-    Stage ``fit``: a fit ended (``fold``: its test split). ``test``: a fold's test scores. ``result``: the run's
-    own figures. What does not apply to a row is empty, as is the value of an undefined score.
+    Stage ``fit``: a fit ended (``fold``: its test split). ``test``: a fold's test scores. ``result``: the
+    run's own figures. What does not apply to a row is empty, as is the value of an undefined score.
     """
 
     COLUMNS = ("stage", "fold", "grid_point", "epoch", "name", "value")
@@ -96,9 +94,7 @@ class CsvTracker(Tracker):
         self._write([self.COLUMNS])
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         assert self._file is not None
         self._file.close()
 
@@ -144,7 +140,7 @@ class WandbTracker(Tracker):
         task: str,
     ):
         predictor = config.get("predictor", {}).get("name")
-        self._mode = logger_config.get("mode") or os.environ.get("WANDB_MODE") or "offline"
+        self._mode: Any = logger_config.get("mode") or os.environ.get("WANDB_MODE") or "offline"
         self._folder = Path(logger_config["dir"]).resolve()
         self._options = {
             "project": logger_config["project"],
@@ -169,10 +165,8 @@ class WandbTracker(Tracker):
         self._run.define_metric("curve/*", step_metric="curve/epoch", summary="none")
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._run.finish(exit_code=0 if kind is None else 1)
+    def __exit__(self, *error: object) -> None:
+        self._run.finish(exit_code=0 if error[0] is None else 1)
         if self._mode == "offline":
             folder = Path(self._run.settings.sync_dir)
             log.info("wandb: recorded offline; upload it with: wandb sync %s", shlex.quote(_short(folder)))
@@ -202,7 +196,8 @@ class WandbTracker(Tracker):
                 "validation_score": _number(validation.score),
             }
             self._run.log({f"curve/{key}": value for key, value in values.items() if value is not None})
-        media: dict[str, Any] = {"grid": _table(_grid_rows(result)), "folds": _table(_fold_rows(result))}
+        won = [i == _winner(result) for i in range(len(result.grid))]
+        media = {"grid": _table(result.grid, winner=won), "folds": _table(result.folds)}
         media |= {f"plots/{picture.stem}": wandb.Image(str(picture)) for picture in pictures}
         self._run.log(media)
         versions = {f"versions.{package}": version for package, version in result.versions.items()}
@@ -270,42 +265,18 @@ def _winner(result: Result) -> int:
     )
 
 
-def _grid_rows(result: Result) -> list[dict[str, Any]]:
-    return [
-        {
-            **point.hyperparameters,
-            "validation_score": point.validation_score,
-            "epoch": point.epoch,
-            "epochs_run": point.epochs_run,
-            "stopped_by": point.stopped_by,
-            "seconds": point.seconds,
-            "winner": i == _winner(result),
-        }
-        for i, point in enumerate(result.grid)
-    ]
-
-
-def _fold_rows(result: Result) -> list[dict[str, Any]]:
-    return [
-        {
-            "test_split": fold.test_split,
-            **fold.scores,
-            "validation_score": fold.validation_score,
-            "epoch": fold.epoch,
-            **(fold.postprocessing or {}),
-            "seconds": fold.seconds,
-        }
-        for fold in result.folds
-    ]
-
-
-def _table(rows: Sequence[Mapping[str, Any]]) -> Any:
-    """A wandb.Table; the first row names the columns."""
+def _table(records: Sequence[GridResult | FoldResult], **more: Sequence[Any]) -> Any:
+    """A wandb.Table: a row for each record, its mappings spread over columns, and the columns ``more``."""
     import wandb
 
-    columns = list(rows[0])
-    data = [[row[column] for column in columns] for row in rows]
-    return wandb.Table(columns=columns, data=data, allow_mixed_types=True)
+    rows: list[dict[str, Any]] = []
+    for i, record in enumerate(records):
+        rows.append({})
+        for name, value in dataclasses.asdict(record).items():
+            rows[-1] |= value if isinstance(value, dict) else {name: value}
+        rows[-1] |= {name: values[i] for name, values in more.items()}
+    columns: list[str | int] = list(rows[0])
+    return wandb.Table(columns=columns, data=[list(row.values()) for row in rows], allow_mixed_types=True)
 
 
 def _number(value: float) -> float | None:

@@ -1,0 +1,128 @@
+from __future__ import annotations
+
+import csv
+import io
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fabricated import event_outcome, event_problem, result_of, scene_outcome, scene_problem
+from rich.console import Console
+
+from hear_exp.report import find_runs, main, show_result
+from hear_exp.result import Result, write_result
+from hear_exp.task import Event
+
+
+@pytest.fixture(scope="module")
+def scene(tmp_path_factory) -> Result:
+    """Three folds of a scene task with two scores."""
+    problem = scene_problem(
+        tmp_path_factory.mktemp("scene"), ["a", "b"], kfold=True, metrics=["top1_acc", "mAP"]
+    )
+    return result_of(problem, scene_outcome(problem))
+
+
+@pytest.fixture(scope="module")
+def events(tmp_path_factory) -> Result:
+    problem = event_problem(tmp_path_factory.mktemp("events"), [[Event("a", 0, 1500)]], ["a", "b"])
+    return result_of(problem, event_outcome(problem, [[Event("a", 10, 900), Event("b", 0, 500)]]))
+
+
+def put(root: Path, name: str, result: Result, **changes: Any) -> Path:
+    folder = root / "runs" / name
+    folder.mkdir(parents=True)
+    write_result(folder, replace(result, **changes))
+    return folder
+
+
+def shown(result: Result, folder: Path, width: int = 100) -> str:
+    console = Console(width=width, file=io.StringIO())
+    show_result(result, folder, console)
+    return console.file.getvalue()  # type: ignore[attr-defined]
+
+
+def test_show_result_of_folds(tmp_path, scene):
+    (tmp_path / "plots").mkdir()
+    text = shown(scene, tmp_path)
+    assert "logmel on demo_scene" in text
+    assert f"top1_acc     {scene.score:.4f} ± {scene.spread:.4f}" in text
+    assert "mAP" in text
+    assert "top1_acc_mean" not in text
+    assert "3 folds" in text
+    assert "(best of 8)" in text
+    assert "embed 1.2, search 12.3, test 0.4" in text
+    assert f"plots in {tmp_path}\n" in text
+
+
+def test_show_result_of_events(tmp_path, events):
+    text = shown(events, tmp_path)
+    assert "segment_1s_er ↓" in text
+    assert "0.6667  (precision 0.5000, recall 1.0000)" in text
+    assert "±" not in text
+
+
+def test_show_result_in_a_narrow_terminal(tmp_path, events):
+    text = shown(replace(events, model="[bold]m[/bold]", score=None), tmp_path / ("a" * 30), width=60)
+    assert "[bold]m[/bold] on" in text
+    assert str(tmp_path / ("a" * 30)) in text  # in one piece
+
+
+def test_changed_protocol_is_said(tmp_path, scene):
+    assert "hear2021 with shuffle=True" in shown(replace(scene, protocol_changes={"shuffle": True}), tmp_path)
+
+
+def test_compare(tmp_path, scene, events, capsys):
+    put(tmp_path, "one", scene, score=0.5)
+    put(tmp_path, "two", scene, model="crepe", score=0.9, protocol_changes={"shuffle": True})
+    put(tmp_path, "three", scene, model="none", score=None)
+    er = {"primary_metric": "segment_1s_er", "higher_is_better": False, "task": "er"}
+    put(tmp_path, "sweeps/a/0", events, score=0.8, **er)
+    put(tmp_path, "sweeps/a/1", events, model="crepe", score=0.3, **er)
+    assert main([f"paths.root={tmp_path}"]) == 0
+    text = capsys.readouterr().out
+    lines = text.splitlines()
+    models = [line.split()[0] for line in lines if "mlp" in line]
+    assert models == ["crepe", "logmel", "none", "crepe", "logmel"]
+    assert [line.split()[0] for line in lines if "★" in line] == ["crepe", "crepe"]
+    assert "segment_1s_er ↓" in text
+    assert "hear2021*" in text
+    assert "undefined" in text
+    assert "runs/sweeps/a/1" in text
+    assert f"wrote {tmp_path}/report/results.csv" in text
+    with (tmp_path / "report" / "results.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [row["score"] for row in rows] == ["0.9", "0.5", "", "0.3", "0.8"]
+    assert rows[0]["std"] == str(scene.spread)
+    assert rows[0]["mAP"] == str(scene.scores["mAP"])
+    assert rows[0]["segment_1s_er"] == ""
+    assert rows[0]["protocol_changes"] == '{"shuffle": true}'
+    assert rows[0]["folder"] == str(tmp_path / "runs" / "two")
+    assert (tmp_path / "report" / "scores.png").stat().st_size > 5000
+
+
+def test_unreadable_results_are_named_and_skipped(tmp_path, scene, capsys):
+    put(tmp_path, "good", scene)
+    for name, content in {"bad": "{", "other": "[]"}.items():
+        (tmp_path / "runs" / name).mkdir()
+        (tmp_path / "runs" / name / "result.json").write_text(content)
+    assert main([str(tmp_path)]) == 0
+    text = capsys.readouterr().out
+    assert f"skipped: {tmp_path}/runs/bad/result.json" in text
+    assert f"skipped: {tmp_path}/runs/other/result.json" in text
+    assert len(find_runs(tmp_path)[0]) == 1
+
+
+def test_no_runs(tmp_path, capsys):
+    assert main([str(tmp_path)]) == 1
+    assert f"no finished runs under {tmp_path}/runs" in capsys.readouterr().out
+    assert not (tmp_path / "report").exists()
+
+
+def test_command_without_torch(tmp_path, scene):
+    put(tmp_path, "one", scene)
+    code = "import sys, hear_exp.report as r; r.main([sys.argv[1]]); sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code, tmp_path], capture_output=True).returncode == 0

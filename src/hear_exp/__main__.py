@@ -15,7 +15,6 @@ def run(config: dict[str, Any], folder: Path, overrides: list[str]) -> None:
     """
     # Imported here: they take seconds, and --help and typing mistakes need none of them.
     from . import settings
-    from .embed import embed_task
     from .pictures import draw_pictures
     from .progress import console, search_bar
     from .report import show_result
@@ -23,23 +22,23 @@ def run(config: dict[str, Any], folder: Path, overrides: list[str]) -> None:
     from .search import search
     from .tracking import make_tracker
 
-    task = settings.load_task(config)
+    task = settings.load_task(config, overrides)
     protocol, changes = settings.make_protocol(config, task, overrides)
     points = settings.make_grid(config, task, protocol, overrides)
-    encoder = settings.load_encoder(config)
-    names = {"model": encoder.name, "task": task.name}
+    source = settings.load_source(config, task)
+    names = {"model": source.name, "task": task.name}
     with make_tracker(config["logger"], run_folder=folder, config=config, name=folder.name, **names) as tracker:
-        embedded = embed_task(task, encoder, Path(config["paths"]["embeddings"]), config["embeddings"]["batch_seconds"])
+        embedded = source.embed()
         with (
-            settings.make_problem(config, task, embedded.embeddings, protocol, encoder.device, folder) as problem,
-            search_bar(f"{task.name} x {encoder.name}") as bar,
+            settings.make_problem(config, task, embedded.embeddings, protocol, source.device, folder) as problem,
+            search_bar(f"{task.name} x {source.name}") as bar,
         ):
             outcome = search(problem, points, config["search"]["workers"], tracker.fit_done, bar)
             write_neighbours(folder, problem, outcome)
             result = make_result(
                 problem,
                 outcome,
-                model=encoder.name,
+                model=source.name,
                 predictor=config["predictor"]["name"],
                 protocol_changes=changes,
                 embed_seconds=embedded.seconds,

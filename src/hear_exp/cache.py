@@ -85,20 +85,25 @@ class Entry:
 
     def read(self) -> Embeddings | None:
         """The embeddings if the entry is whole, else None."""
+        path = self.folder / "manifest.json"
         try:
-            manifest = json.loads((self.folder / "manifest.json").read_text())
+            manifest = json.loads(path.read_text())
+            embeddings = Embeddings(
+                folder=self.folder,
+                key=self.digest,
+                dim=manifest["dim"],
+                rows=manifest["rows"],
+                splits={
+                    split: tuple(ClipRows(*clip) for clip in clips)
+                    for split, clips in manifest["splits"].items()
+                },
+                has_timestamps=manifest["timestamps"],
+            )
         except FileNotFoundError:
             return None
-        embeddings = Embeddings(
-            folder=self.folder,
-            key=self.digest,
-            dim=manifest["dim"],
-            rows=manifest["rows"],
-            splits={
-                split: tuple(ClipRows(*clip) for clip in clips) for split, clips in manifest["splits"].items()
-            },
-            has_timestamps=manifest["timestamps"],
-        )
+        except (ValueError, KeyError, TypeError) as error:
+            log.warning("damaged embedding cache: %s (%s); computing it again", path, error)
+            return None
         expected = {EMBEDDINGS: embeddings.rows * embeddings.dim * 4}
         if embeddings.has_timestamps:
             expected[TIMESTAMPS] = embeddings.rows * 8
@@ -106,7 +111,6 @@ class Entry:
             path = self.folder / name
             if not path.exists() or path.stat().st_size != size:
                 log.warning("damaged embedding cache: %s is not %d bytes; computing it again", path, size)
-                (self.folder / "manifest.json").unlink()
                 return None
         return embeddings
 
@@ -128,6 +132,7 @@ class Entry:
     def writer(self, dim: int, timestamps: bool) -> Writer:
         """A writer that goes on where a killed run stopped. Call it inside ``locked()``."""
         self.folder.mkdir(parents=True, exist_ok=True)
+        (self.folder / "manifest.json").unlink(missing_ok=True)  # of a damaged entry
         _write_json(self.folder / "key.json", self.key)
         return Writer(self.folder, self.digest, dim, timestamps)
 
@@ -218,7 +223,9 @@ class Writer:
                 break
             self._note(split, names, frames)
             kept.append(line)
-        journal.write_text("".join(kept))
+        temporary = journal.with_name(f"{journal.name}.kept")  # a run killed here loses no line
+        temporary.write_text("".join(kept))
+        os.replace(temporary, journal)
         for name in self._names:
             with (self._partial / name).open("ab") as file:
                 file.truncate(self._rows * self._row_bytes[name])

@@ -46,18 +46,28 @@ def shipped(group: str, name: str) -> dict[str, Any]:
     return {str(name): value for name, value in (merged | content).items()}
 
 
+def chosen_groups() -> dict[str, str]:
+    """The config files that the running job does not take from config.yaml's defaults: {'model': 'crepe'}."""
+    usual: dict[str, Any] = {}
+    for default in OmegaConf.load(conf_dir() / "config.yaml")["defaults"]:
+        usual |= dict(default) if isinstance(default, DictConfig) else {}
+    chosen = HydraConfig.get().runtime.choices if HydraConfig.initialized() else {}
+    return {group: str(name) for group, name in chosen.items() if group in usual and name != usual[group]}
+
+
 def chosen_options(overrides: list[str], group: str) -> list[str]:
     """Names in ``group`` that the command line sets: ['lr'] for 'predictor.lr=1e-3' and group 'predictor'."""
     found = (re.match(rf"\+{{0,2}}{group}\.(\w+)=", override) for override in overrides)
     return [match.group(1) for match in found if match]
 
 
-def start(job: Job) -> None:
-    """Run ``job(config, run_folder, overrides)`` under Hydra; ends the process with a status.
+def start(job: Job, config_name: str = "config") -> None:
+    """Run ``job(config, run_folder, overrides)`` under Hydra on conf/CONFIG_NAME.yaml; a failure ends the process.
 
     A user's mistake is one sentence on stderr and status 1, without a traceback unless HYDRA_FULL_ERROR is set.
     """
     OmegaConf.register_new_resolver("run_id", lambda: secrets.token_hex(2), use_cache=True, replace=True)
+    OmegaConf.register_new_resolver("folder_name", _folder_name, replace=True)
     full = os.environ.get("HYDRA_FULL_ERROR", "0") not in ("", "0")
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises instead of printing its own version of a traceback
 
@@ -65,7 +75,7 @@ def start(job: Job) -> None:
         _run_job(job, config)
 
     try:
-        hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name="config")(task)()
+        hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name=config_name)(task)()
     except KeyboardInterrupt:
         _leave("interrupted; clips embedded so far are kept, the same command goes on from there", 130)
     except (UserError, HydraException, OmegaConfBaseException) as error:
@@ -102,6 +112,12 @@ def _run_job(job: Job, config: DictConfig) -> None:
         raise
 
 
+def _folder_name(path: str | None, up: int = 0) -> str:
+    """Name of a folder, or of the one ``up`` levels above it."""
+    names = Path(path).resolve().parts[:0:-1] if path else ()
+    return names[up] if up < len(names) else "heareval"
+
+
 def _remove_empty_parents(folder: Path, stop: Path) -> None:
     for parent in folder.parents:
         if parent.resolve() == stop.resolve().parent:
@@ -119,8 +135,8 @@ def _near(option: str) -> str:
     known = {str(key) for key in config} | {path.name for path in conf_dir().iterdir() if path.is_dir()}
     if group:
         node = OmegaConf.select(config, group)
-        files = (conf_dir() / group).glob("*.yaml")
-        known = set(node) if node else {str(key) for file in files for key in OmegaConf.load(file)}
+        contents = [OmegaConf.load(file) for file in (conf_dir() / group).glob("*.yaml")]
+        known = set(node) if node else {str(key) for content in contents for key in content.get(group, content)}
     close = difflib.get_close_matches(name, sorted(known - {"defaults"}), n=1)
     return f", did you mean {group + '.' if group else ''}{close[0]}?" if close else ""
 

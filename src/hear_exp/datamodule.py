@@ -100,11 +100,15 @@ class Batches:
             x = torch.from_numpy(np.concatenate([np.array(self._x[r.start : r.stop]) for r in ranges]))[index]
             y = torch.from_numpy(np.concatenate([self._y[r.start : r.stop] for r in ranges]))[index]
             kept.append((x, y))
-            while size and sum(len(x) for x, _ in kept) >= size:
-                x, y = (torch.cat(tensors) for tensors in zip(*kept, strict=True))
+            if sum(len(x) for x, _ in kept) < size:
+                continue
+            # Once a window: batches are views of it, so that its rows are not copied for each of them.
+            x, y = (torch.cat(tensors) for tensors in zip(*kept, strict=True))
+            while size and len(x) >= size:
                 yield x[:size], y[:size]
-                kept = [(x[size:], y[size:])]
+                x, y = x[size:], y[size:]
                 size = next(sizes, 0)
+            kept = [(x, y)]
 
 
 class EmbeddingDataModule(pl.LightningDataModule):

@@ -146,7 +146,8 @@ class Encoder:
     def _array(self, function: str, value: Any, dtype: type) -> np.ndarray:
         if not isinstance(value, torch.Tensor):
             raise UserError(f"model {self.name}: {function} returned {type(value).__name__}, expected a torch.Tensor")
-        return value.detach().to("cpu").numpy().astype(dtype, copy=False)
+        exact = torch.float64 if dtype is np.float64 else torch.float32  # NumPy has no bfloat16
+        return value.detach().to("cpu", exact).numpy()
 
 
 def _import(model: Model) -> ModuleType:
@@ -171,30 +172,35 @@ def _import(model: Model) -> ModuleType:
 
 
 def _version(module: ModuleType) -> str:
-    """The module's own version, its distribution's, or a digest of its source.
+    """The module's own version, or its distribution's.
 
-    A module that is not in site-packages is under somebody's hands, so its source counts as well.
+    A module that is not in site-packages is under somebody's hands, so a digest of its source counts as well.
     """
     top = importlib.import_module(module.__name__.partition(".")[0])
-    for holder in (module, top):
-        version = getattr(holder, "__version__", None)
-        if version:
-            break
-    else:
-        try:
-            version = importlib.metadata.version(top.__name__)
-        except importlib.metadata.PackageNotFoundError:
-            version = "unversioned"
-    own = module.__name__.startswith("hear_exp.")
     source = Path(getattr(module, "__file__", None) or "")
-    if own or not source.is_file() or "site-packages" in source.parts:
-        return str(version)
+    installed = "site-packages" in source.parts
+    version = getattr(module, "__version__", None) or getattr(top, "__version__", None)
+    if not version:
+        version = _distribution_version(top.__name__, installed)
+    own = module.__name__.startswith("hear_exp.")
+    if own or not source.is_file() or (installed and version):
+        return str(version or "unversioned")
     root = Path(top.__file__).parent if getattr(top, "__path__", None) and top.__file__ else source
     sources = sorted(root.rglob("*.py")) if root.is_dir() else [source]
     digest = hashlib.sha256()
     for path in sources:
         digest.update(path.read_bytes())
-    return f"{version}+{digest.hexdigest()[:16]}"
+    return f"{version or 'unversioned'}+{digest.hexdigest()[:16]}"
+
+
+def _distribution_version(package: str, installed: bool) -> str | None:
+    """Version of the distribution that holds ``package``, whose name may differ: scikit-learn holds sklearn."""
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        # Looks into every distribution, which takes a while: only where one must be the package's.
+        names = importlib.metadata.packages_distributions().get(package) if installed else None
+        return importlib.metadata.version(names[0]) if names else None
 
 
 def _weights_digests(module: ModuleType, model: Model) -> list[str]:

@@ -82,7 +82,11 @@ class TestOutcome:
 
 @dataclass(frozen=True)
 class FitOutcome:
-    """What a fit found. ``validation_score`` is the monitored value of the best epoch (score or loss)."""
+    """What a fit found.
+
+    ``validation_score`` is the monitored value of the best epoch: score or loss; of nearest neighbours, which
+    have no loss, always the score.
+    """
 
     job: FitJob
     validation_score: float
@@ -117,6 +121,7 @@ def run_fit(problem: Problem, job: FitJob, report: Callable[[str], None] = lambd
 
 def run_test(problem: Problem, outcome: FitOutcome) -> TestOutcome:
     """Test a fit's best epoch, with its own postprocessing, on its fold's test split."""
+    _quiet()
     threads = torch.get_num_threads()
     torch.set_num_threads(problem.threads)
     try:

@@ -24,9 +24,15 @@ CHECKS: dict[str, Check] = {
     "check_val_every_n_epoch": _POSITIVE_INT,
     "patience": _POSITIVE_INT,
     "k": _POSITIVE_INT,
-    "temperature": ((int, float), 1e-12, math.inf, "a number above 0"),
+    "temperature": ((int, float), 1e-12, 1e12, "a number above 0"),
 }
 NAMES = {"initialization": ("xavier_uniform", "xavier_normal"), "metric": ("cosine", "euclidean")}
+NEIGHBOURS = {"needs": ("batch_size", "k", "metric", "temperature"), "may": ()}
+LINEAR = {
+    "needs": ("batch_size", "check_val_every_n_epoch", "lr", "max_epochs", "patience"),
+    "may": ("initialization",),
+}
+NETWORK = {**LINEAR, "may": ("dropout", "hidden_dim", "hidden_layers", "initialization")}
 
 
 def apply_task_grid(
@@ -47,8 +53,10 @@ def expand_grid(settings: Mapping[str, Any], protocol: Protocol) -> list[dict[st
     seed; with seed 42 and the default grid the first eight points are those that all published HEAR scores come
     from. A protocol that searches the whole grid keeps the product's order.
 
-    Raises UserError for a value that a setting cannot take.
+    Raises UserError for a setting that is missing or has no effect on this predictor, and for a value that a
+    setting cannot take.
     """
+    _check_names(settings)
     axes = {}
     for name in sorted(settings):
         value = settings[name]
@@ -61,6 +69,20 @@ def expand_grid(settings: Mapping[str, Any], protocol: Protocol) -> list[dict[st
         random.Random(protocol.grid_seed).shuffle(points)
         points = points[: protocol.grid_points]
     return points
+
+
+def _check_names(settings: Mapping[str, Any]) -> None:
+    """Nearest neighbours (which have k), a linear classifier (no hidden_layers) and the network differ in theirs."""
+    kind = NEIGHBOURS if "k" in settings else NETWORK if "hidden_layers" in settings else LINEAR
+    for name in settings:
+        if name not in kind["needs"] + kind["may"]:
+            raise UserError(
+                f"predictor.{name} has no effect on this predictor, whose options are: "
+                + ", ".join(sorted(kind["needs"] + kind["may"]))
+            )
+    for name in kind["needs"]:
+        if name not in settings:
+            raise UserError(f"predictor.{name} is missing, and this predictor needs it")
 
 
 def _checked(name: str, value: Any) -> Any:

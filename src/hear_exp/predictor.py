@@ -166,7 +166,7 @@ class KeepBest(pl.Callback):
             self.weights = copy.deepcopy({k: v.cpu() for k, v in pl_module.network.state_dict().items()})
         else:
             self._waited += 1
-        if not math.isfinite(now.loss) and self.monitor == "loss":
+        if not math.isfinite(now.loss):
             trainer.should_stop, self.stopped_by = True, "loss_not_finite"
         elif self.monitor == "score" and math.isnan(now.score) and self.undefined_score == "stop":
             trainer.should_stop, self.stopped_by = True, "score_undefined"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -46,22 +47,38 @@ class Protocol:
                 raise UserError(
                     f"protocol.{field} is {getattr(self, field)!r}, expected one of: {', '.join(allowed)}"
                 )
+        if not isinstance(self.shuffle, bool):
+            raise UserError(f"protocol.shuffle is {self.shuffle!r}, expected true or false")
+        seed = self.grid_seed
+        if isinstance(seed, bool) or not isinstance(seed, int):
+            raise UserError(f"protocol.grid_seed is {seed!r}, expected a whole number")
         points = self.grid_points
         if points is not None and (isinstance(points, bool) or not isinstance(points, int) or points < 1):
             raise UserError(f"protocol.grid_points is {points!r}, expected a number from 1 up, or null for the whole grid")
         for field in ("median_filter_ms", "min_duration_ms"):
             values = getattr(self, field)
-            if not values or any(isinstance(v, bool) or not isinstance(v, int | float) or v < 0 for v in values):
+            if not values or not all(_is_duration(value) for value in values):
                 raise UserError(f"protocol.{field} is {list(values)!r}, expected milliseconds from 0 up")
 
 
 def protocol_from_config(config: Mapping[str, Any]) -> Protocol:
     """The protocol that a config group describes; one value or a list for the postprocessing fields."""
     values = dict(config)
+    fields = [field.name for field in dataclasses.fields(Protocol)]
+    for name in values:
+        if name not in fields:
+            raise UserError(f"unknown option: protocol.{name}; a protocol has: {', '.join(fields)}")
+    for name in fields:
+        if name not in values:
+            raise UserError(f"protocol.{name} is missing; conf/protocol/hear2021.yaml has all that a protocol needs")
     for field in ("median_filter_ms", "min_duration_ms"):
         value = values[field]
         values[field] = tuple(value) if isinstance(value, Sequence) and not isinstance(value, str) else (value,)
     return Protocol(**values)
+
+
+def _is_duration(value: Any) -> bool:
+    return not isinstance(value, bool) and isinstance(value, int | float) and 0 <= value < math.inf
 
 
 def changed_fields(protocol: Protocol, published: Protocol) -> dict[str, Any]:

@@ -55,7 +55,8 @@ class Result:
     """A finished run. ``score`` is the primary score on test (its mean over folds).
 
     ``scores`` maps a name to its value and, where there are folds, NAME_mean and NAME_std (ddof 1) as well.
-    ``validation_score`` is the winner's monitored value on the first fold.
+    ``validation_score`` is the winner's monitored value on the first fold. ``leaderboard`` is where the score stands
+    among the published ones (the fields of leaderboard.Rank); None for a task that is not on the leaderboard.
     """
 
     model: str
@@ -78,6 +79,7 @@ class Result:
     embedding_key: str
     embedding_dim: int
     versions: Mapping[str, str] = field(default_factory=dict)
+    leaderboard: Mapping[str, Any] | None = None
 
     @property
     def spread(self) -> float | None:
@@ -95,11 +97,14 @@ def make_result(
     embed_seconds: float,
 ) -> Result:
     """Gather a search's outcome into the record that result.json holds."""
+    from .leaderboard import leaderboard_task, rank
     from .scores import higher_is_better
 
     task = problem.task
     folds = tuple(_fold(fit) for fit in outcome.folds)
     scores = fold_scores([fold.scores for fold in folds])
+    score = scores[task.primary_metric]
+    published = leaderboard_task(task)
     winner = outcome.grid[outcome.winner]
     return Result(
         model=model,
@@ -109,7 +114,7 @@ def make_result(
         protocol_changes=dict(protocol_changes),
         primary_metric=task.primary_metric,
         higher_is_better=higher_is_better(task.primary_metric),
-        score=scores[task.primary_metric],
+        score=score,
         scores=scores,
         validation_score=_defined(winner.validation_score),
         folds=folds,
@@ -126,6 +131,7 @@ def make_result(
         embedding_key=problem.embeddings.key,
         embedding_dim=problem.embeddings.dim,
         versions=_versions(),
+        leaderboard=dataclasses.asdict(rank(published, score)) if published and score is not None else None,
     )
 
 

@@ -56,10 +56,12 @@ def search(
     total = len(jobs) + len(triples) - 1
     with _runner(problem, pick_workers(workers, total, problem), on_progress, total) as run:
         grid = run(jobs, on_fit)
+        _tell_ended_by_quirk(grid, "grid points", problem)
         winner = best_point(grid, problem)
         chosen = grid[winner].job
         others = [replace(chosen, fold_index=i, fold=fold, test=True) for i, fold in enumerate(triples)][1:]
         fitted = run(others, on_fit)
+        _tell_ended_by_quirk(fitted, "fits on the other folds", problem)
     searched = time.perf_counter()
     first = replace(grid[winner], tested=run_test(problem, grid[winner]))
     return SearchOutcome(
@@ -73,7 +75,8 @@ def search(
 
 def best_point(grid: Sequence[FitOutcome], problem: Problem) -> int:
     """Index of the grid point with the best validation score (or lowest loss); the first of several."""
-    maximize = problem.monitor == "score" and higher_is_better(problem.task.primary_metric)
+    by_score = problem.monitor == "score" or "k" in grid[0].job.hyperparameters  # neighbours have no loss
+    maximize = by_score and higher_is_better(problem.task.primary_metric)
 
     def value(i: int) -> float:
         score = grid[i].validation_score
@@ -82,6 +85,20 @@ def best_point(grid: Sequence[FitOutcome], problem: Problem) -> int:
         return score if maximize else -score
 
     return max(range(len(grid)), key=value)  # max keeps the first of equals
+
+
+def _tell_ended_by_quirk(fits: Sequence[FitOutcome], what: str, problem: Problem) -> None:
+    ended = [fit for fit in fits if fit.stopped_by == "score_undefined"]
+    if ended:
+        log.warning(
+            "%d of %d %s ended early, the first after epoch %d, at a validation whose %s is undefined (no event was "
+            "predicted), as in HEAR 2021; protocol=fixed counts it as 0 and trains on",
+            len(ended),
+            len(fits),
+            what,
+            min(fit.epochs_run for fit in ended),
+            problem.task.primary_metric,
+        )
 
 
 def pick_workers(setting: int | str, fits: int, problem: Problem) -> int:

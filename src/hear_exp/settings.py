@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -13,13 +14,15 @@ import numpy as np
 import torch
 
 from .cache import Embeddings
-from .cli import chosen_options, shipped
+from .cli import chosen_groups, chosen_options, shipped
 from .datamodule import fits_in_memory
 from .demo import ensure_demo_task
+from .embed import Embedded, embed_task
 from .encoder import Encoder, Model, pick_device
 from .errors import UserError
 from .fit import Problem
 from .grid import apply_task_grid, expand_grid
+from .heareval import import_embeddings, read_embedded_task
 from .protocol import Protocol, changed_fields, protocol_from_config
 from .search import check_workers, warm_up
 from .targets import frame_targets, scene_targets
@@ -30,14 +33,49 @@ log = logging.getLogger(__name__)
 Config = Mapping[str, Any]
 
 
-def load_task(config: Config) -> Task:
-    """The task that ``task`` names, generated first where it is a demo task."""
+@dataclasses.dataclass(frozen=True)
+class Source:
+    """Where embeddings come from: the model's ``name``, the ``device`` of the run, and how to have them."""
+
+    name: str
+    device: torch.device
+    embed: Callable[[], Embedded]
+
+
+def load_task(config: Config, overrides: Sequence[str] = ()) -> Task:
+    """The task that ``task`` names, generated first where it is a demo task; or that of ``embeddings.path``."""
+    if config["embeddings"]["name"] == "heareval":
+        return _load_embedded_task(config, overrides)
     path = config["task"]["path"]
     if not path:
         raise UserError("task=custom needs the folder of the task: task.path=FOLDER")
     if config["task"].get("demo"):
         ensure_demo_task(config["task"]["name"], Path(path))
     return read_task(Path(path))
+
+
+def _load_embedded_task(config: Config, overrides: Sequence[str]) -> Task:
+    path = config["embeddings"]["path"]
+    if not path:
+        raise UserError("embeddings=heareval needs the folder that heareval wrote: embeddings.path=OUT/MODEL/TASK")
+    for group in ("model", "task"):
+        if group in chosen_groups() or any(re.match(rf"[+~]*{group}[.=@]", override) for override in overrides):
+            raise UserError(
+                f"{group} has no effect with embeddings=heareval: model and task are those of {path} "
+                "(embeddings.model=NAME names the model in the results)"
+            )
+    return read_embedded_task(Path(path))
+
+
+def load_source(config: Config, task: Task) -> Source:
+    """The embeddings that ``embeddings`` names: computed with the model, or imported; nothing is embedded yet."""
+    cache = Path(config["paths"]["embeddings"])
+    if config["embeddings"]["name"] == "heareval":
+        model, device = str(config["embeddings"]["model"]), pick_device(config["trainer"]["accelerator"])
+        return Source(model, device, lambda: import_embeddings(task, model, cache))
+    encoder = load_encoder(config)
+    batch_seconds = config["embeddings"]["batch_seconds"]
+    return Source(encoder.name, encoder.device, lambda: embed_task(task, encoder, cache, batch_seconds))
 
 
 def load_encoder(config: Config) -> Encoder:

@@ -45,15 +45,19 @@ def fade(n: int, attack_s: float, release_s: float) -> Signal:
 def noise(rng: Generator, n: int, tilt_db: float = 0.0, band: tuple[float, float] | None = None) -> Signal:
     """Gaussian noise of RMS 1, shape (n,).
 
-    ``tilt_db`` is the slope in dB per octave (-3: pink, -6: brown); ``band`` keeps the frequencies (Hz) between its
-    two edges.
+    ``tilt_db`` is the slope in dB per octave (-3: pink, -6: brown). ``band`` keeps what lies between its two
+    edges in Hz.
     """
-    spectrum = np.fft.rfft(rng.standard_normal(n))
-    frequency = np.maximum(np.fft.rfftfreq(n, 1 / RATE), 20.0)  # flat below 20 Hz, or a steep tilt is all rumble
+    size = (
+        -(-n // 2205) * 2205
+    )  # small prime factors: the transform of a prime length takes several times longer
+    spectrum = np.fft.rfft(rng.standard_normal(size))
+    # Flat below 20 Hz: a steep tilt would else be all rumble.
+    frequency = np.maximum(np.fft.rfftfreq(size, 1 / RATE), 20.0)
     gain = frequency ** (tilt_db / (20 * np.log10(2)))
     if band is not None:
         gain = gain / (1 + (band[0] / frequency) ** 8) / (1 + (frequency / band[1]) ** 8)
-    return scaled(np.fft.irfft(spectrum * gain, n))
+    return scaled(np.fft.irfft(spectrum * gain, size)[:n])
 
 
 def tone(rng: Generator, frequency: Signal, amplitudes: Signal) -> Signal:
@@ -174,7 +178,7 @@ def bell(rng: Generator, n: int) -> Signal:
 
 
 def _band(rng: Generator, lowest_hz: float) -> tuple[float, float]:
-    """Edges in Hz of a random band, 1.5 to 3 octaves wide, that starts within three octaves above ``lowest_hz``."""
+    """Edges in Hz of a random band, 1.5 to 3 octaves wide, from up to 3 octaves above ``lowest_hz``."""
     low = lowest_hz * 2 ** rng.uniform(0, 3)
     return low, low * 2 ** rng.uniform(1.5, 3)
 
@@ -218,7 +222,7 @@ def ratchet(rng: Generator, n: int) -> Signal:
 
 
 def crackle(rng: Generator, n: int) -> Signal:
-    """Unlike clicks at random times, 8 to 30 a second: a ratchet out of beat. The first one is at the start."""
+    """Unlike clicks at random times, 8 to 30 a second, the first one at the start."""
     times = np.append(0.0, rng.uniform(0, n / RATE - 1e-3, round(rng.uniform(8, 30) * n / RATE)))
     return _ticks(rng, n, times, 2.0)
 

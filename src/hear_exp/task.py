@@ -15,6 +15,9 @@ from .scores import SCORES, score_kind
 
 SPLIT_MODES = ("trainvaltest", "new_split_kfold", "presplit_kfold")
 
+# What HEAR 2021 set for a task outside the task's own metadata.
+PREDICTOR_GRIDS: Mapping[str, dict[str, Any]] = {"dcase2016_task2": {"check_val_every_n_epoch": [10]}}
+
 
 @dataclass(frozen=True)
 class Event:
@@ -70,10 +73,11 @@ class Task:
     labels: tuple[str, ...]
     sample_duration_s: float | None
     metrics: tuple[str, ...]
-    sample_rates: tuple[int, ...]  # rates the folder holds audio at, ascending
+    sample_rates: tuple[int, ...]  # rates the folder holds audio at, ascending; none where it holds embeddings
     early_stop_on_score: bool = True
     predictor_grid: Mapping[str, Any] = field(default_factory=dict)
     postprocessing_grid: Mapping[str, Any] = field(default_factory=dict)
+    mode: str = ""  # which of the task's sizes this is: full, small, 5h, 50h
 
     @property
     def primary_metric(self) -> str:
@@ -100,8 +104,8 @@ def folds(task: Task) -> tuple[Fold, ...]:
     return tuple(triples)
 
 
-def read_task(folder: Path) -> Task:
-    """Read and validate a task folder.
+def read_task(folder: Path, *, needs_audio: bool = True) -> Task:
+    """Read and validate a task folder; without ``needs_audio`` one that holds no audio is fine.
 
     Raises UserError, naming the file, for anything a run could stumble over later: missing files, unknown
     labels, a multiclass clip without exactly one label, events that end before they start, unknown scores.
@@ -125,12 +129,13 @@ def read_task(folder: Path) -> Task:
     )
     params = _settings(path, metadata, "evaluation_params")
     rates = sorted(int(p.name) for p in folder.iterdir() if p.is_dir() and p.name.isdigit())
-    if not rates:
+    if needs_audio and not rates:
         raise UserError(
             f"{folder}: no audio folder (expected one named after its sample rate, such as 48000)"
         )
+    name = str(metadata.get("task_name", folder.name))
     return Task(
-        name=str(metadata.get("task_name", folder.name)),
+        name=name,
         version=str(metadata.get("version", "")),
         folder=folder,
         embedding_type=embedding_type,
@@ -142,8 +147,9 @@ def read_task(folder: Path) -> Task:
         metrics=_metrics(path, metadata, embedding_type, prediction_type),
         sample_rates=tuple(rates),
         early_stop_on_score=_switch(path, metadata, "use_scoring_for_early_stopping", default=True),
-        predictor_grid=_settings(path, params, "task_specific_param_grid"),
+        predictor_grid=PREDICTOR_GRIDS.get(name, {}) | _settings(path, params, "task_specific_param_grid"),
         postprocessing_grid=_settings(path, params, "event_postprocessing_grid"),
+        mode=str(metadata.get("mode", "")),
     )
 
 

@@ -64,7 +64,8 @@ class CrepeEncoder(torch.nn.Module):
 
     def forward(self, frames: Tensor) -> Tensor:
         """Embed frames: float32 (n, 1024) -> (n, 2048), ordered by channel, then time, as torchcrepe.embed."""
-        frames = frames - frames.mean(dim=1, keepdim=True)
+        # In float64 the mean of a constant frame is that constant: an offset is silence, not amplified rounding.
+        frames = frames - frames.mean(dim=1, keepdim=True, dtype=torch.float64).to(frames.dtype)
         frames = frames / frames.std(dim=1, keepdim=True).clamp(min=_SILENCE)
         convolve = self._convolve_by_fft if frames.device.type == "cpu" else self._convolve_directly
         # Inside, arrays are (time, n, channels): a frequency's matrix product then finds its operands in place.

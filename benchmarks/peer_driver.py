@@ -1,0 +1,106 @@
+"""Runs heareval's predictor stage for benchmarks/parity.py; executed by heareval's own Python, not by ours.
+
+    PEER_PYTHON peer_driver.py EMBEDDING_FOLDER OUTPUT_FOLDER GRID_POINTS SEED
+
+writes OUTPUT_FOLDER/peer.json (scores, grid points, folds, labels, events, versions, seconds) and peer.npz (targets
+of each split, probabilities of each test split). heareval writes beside the embeddings, so give it a copy.
+
+heareval draws its grid points with seed 42 and trains on from there; here the same points are drawn and training
+starts from SEED. heareval 2021.1.3 was written for Lightning 1.6. Of the newer versions that run on today's Python,
+two things are mended: torch.load refuses the whole checkpoints it wrote itself, and an epoch is counted one later
+when the best epoch's postprocessing is looked up.
+"""
+
+import bisect
+import functools
+import json
+import logging
+import random
+import sys
+import time
+from importlib import metadata
+from pathlib import Path
+
+import numpy as np
+import torch
+
+PACKAGES = ("heareval", "torch", "pytorch-lightning", "scikit-learn", "sed_eval", "numpy")
+
+
+def main(folder: Path, output: Path, grid_points: int, seed: int) -> None:
+    torch.load = functools.partial(torch.load, weights_only=False)
+    from heareval.predictions import task_predictions as peer
+
+    task = json.loads((folder / "task_metadata.json").read_text())
+    labels = peer.label_vocab_as_dict(peer.label_vocab_nlabels(folder)[0], key="label", value="idx")
+    model = peer.EventPredictionModel
+    find = model.epoch_best_postprocessing_or_default
+
+    def latest_validated(self, epoch):
+        known = sorted(self.epoch_best_postprocessing)
+        return find(self, known[bisect.bisect(known, epoch) - 1] if known else epoch)
+
+    model.epoch_best_postprocessing_or_default = latest_validated
+
+    fits = []
+    train, test = peer.task_predictions_train, peer.task_predictions_test
+
+    def timed_train(**arguments):
+        if not fits:
+            torch.manual_seed(seed)
+            np.random.seed(seed)
+            random.seed(seed)
+        result = train(**arguments)
+        fits.append(
+            {
+                "conf": {k: getattr(v, "__name__", v) for k, v in arguments["conf"].items()},
+                "test": arguments["data_splits"]["test"],
+                "epoch": result.epoch,
+                "validation_score": result.validation_score,
+            }
+        )
+        return result
+
+    arrays, events, postprocessing = {}, {}, {}
+
+    def recorded_test(**arguments):
+        result = test(**arguments)
+        (split,) = arguments["data_splits"]["test"]
+        predictions = arguments["grid_point"].predictor.test_predictions
+        arrays[f"{split}.probabilities"] = predictions["prediction"].numpy()
+        postprocessing[split] = dict(arguments["grid_point"].postprocessing)
+        events[split] = predictions.get("predicted_events", {})
+        return result
+
+    peer.task_predictions_train, peer.task_predictions_test = timed_train, recorded_test
+    started = time.perf_counter()
+    peer.task_predictions(
+        embedding_path=folder,
+        embedding_size=json.loads((folder / f"{task['splits'][0]}.embedding-dimensions.json").read_text())[1],
+        grid_points=grid_points,
+        gpus=None,
+        in_memory=True,
+        deterministic=True,
+        grid="default",
+        logger=logging.getLogger("peer"),
+    )
+    seconds = time.perf_counter() - started
+    for split in task["splits"]:
+        rows = peer.SplitMemmapDataset(folder, labels, len(labels), split, task["embedding_type"], False, False)
+        arrays[f"{split}.targets"] = rows.y.numpy().astype(np.uint8)
+    record = {
+        "labels": labels,
+        "folds": peer.get_splits_from_metadata(task),
+        "fits": fits,
+        "postprocessing": postprocessing,
+        "events": events,
+        "scores": json.loads((folder / "test.predicted-scores.json").read_text()),
+        "seconds": seconds,
+        "versions": {package: metadata.version(package) for package in PACKAGES},
+    }
+    np.savez_compressed(output / "peer.npz", **arrays)
+    (output / "peer.json").write_text(json.dumps(record, indent=1, default=float))
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4]))

@@ -1,0 +1,54 @@
+"""Fixtures that more than one test file uses."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+sys.path.insert(0, str(Path(__file__).parent))  # tiny, tiny_model and fabricated; also for tests in subfolders
+
+from hear_exp.fit import Problem
+
+torch.set_num_threads(1)  # tiny tensors: threads that wait for one another on a busy machine cost seconds
+
+
+@pytest.fixture(autouse=True)
+def _no_trouble(monkeypatch):
+    """A setting of the tester's shell must not decide a test."""
+    for name in ("TINY_LOG", "TINY_DELAY", "TINY_MEMORY", "TINY_ERROR", "TINY_NAN", "HYDRA_FULL_ERROR"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture
+def calls(tmp_path, monkeypatch):
+    """The sizes of the batches that the tiny model has embedded so far."""
+    log = tmp_path / "calls.log"
+    monkeypatch.setenv("TINY_LOG", str(log))
+    return lambda: [int(line) for line in log.read_text().split()] if log.exists() else []
+
+
+@pytest.fixture(scope="session")
+def multiclass(tmp_path_factory) -> Problem:
+    """Scenes with one label each; shared, not to be written to."""
+    return _problem(tmp_path_factory, "multiclass", clips=13)  # an odd number, to leave batches of one row
+
+
+@pytest.fixture(scope="session")
+def multilabel(tmp_path_factory) -> Problem:
+    """Scenes with any number of labels; shared, not to be written to."""
+    return _problem(tmp_path_factory, "multilabel", clips=24)
+
+
+@pytest.fixture(scope="session")
+def events(tmp_path_factory) -> Problem:
+    """Scenes of 4 s with tones of 400 ms; shared, not to be written to."""
+    return _problem(tmp_path_factory, "events", clips=6, seconds=4.0)
+
+
+def _problem(factory: pytest.TempPathFactory, kind: str, **options) -> Problem:
+    from tiny import make_problem
+
+    return make_problem(factory.mktemp(kind), kind, **options)

@@ -1,0 +1,318 @@
+"""Folds and grid: selection, refits, ties; the same outcome from any number of workers, and from disk."""
+
+import math
+import multiprocessing
+import time
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from tiny import MLP, grid, make_problem, same_weights
+
+from hear_exp import datamodule
+from hear_exp.errors import UserError
+from hear_exp.fit import FitJob, FitOutcome, Problem, run_fit
+from hear_exp.search import SearchOutcome, best_point, check_workers, pick_workers, search
+from hear_exp.task import Fold, folds
+
+LINEAR = {name: MLP[name] for name in ("initialization", "lr", "batch_size", "max_epochs", "patience")}
+LINEAR = {**LINEAR, "check_val_every_n_epoch": 3, "lr": 3e-2}
+KNN = {"k": 3, "metric": "cosine", "temperature": 0.07, "batch_size": 8}
+
+
+@pytest.fixture(scope="module")
+def kfold(tmp_path_factory) -> Problem:
+    """Three folds that are noisy enough for scores to differ."""
+    return make_problem(tmp_path_factory.mktemp("kfold"), folds=3, clips=12, noise=1.0)
+
+
+@pytest.fixture(scope="module")
+def one_worker(kfold) -> SearchOutcome:
+    return search(kfold, grid(lr=(1e-3, 1e-2), hidden_layers=(2,)), workers=1)
+
+
+def assert_same(a: SearchOutcome, b: SearchOutcome) -> None:
+    assert a.winner == b.winner
+    for ours, theirs in zip((*a.grid, *a.folds), (*b.grid, *b.folds), strict=True):
+        assert ours.job == theirs.job
+        assert ours.curve == theirs.curve
+        assert same_weights(ours.weights, theirs.weights)
+        assert (ours.tested is None) == (theirs.tested is None)
+        if ours.tested is not None:
+            assert ours.tested.scores == theirs.tested.scores
+            assert np.array_equal(ours.tested.probabilities, theirs.tested.probabilities)
+            assert ours.tested.events == theirs.tested.events
+
+
+# Same seed, same scores -------------------------------------------------------------------------------------
+
+
+def test_two_workers_find_what_one_finds(kfold, one_worker):
+    finished, progress = [], []
+    outcome = search(
+        kfold,
+        grid(lr=(1e-3, 1e-2), hidden_layers=(2,)),
+        workers=2,
+        on_fit=finished.append,
+        on_progress=lambda done, total, note: progress.append((done, total)),
+    )
+    assert_same(outcome, one_worker)
+    assert sorted((fit.job.fold_index, fit.job.point) for fit in finished) == [
+        (0, 0),
+        (0, 1),
+        (0, 2),
+        (1, outcome.winner),
+        (2, outcome.winner),
+    ]
+    assert progress[0] == (0, 5)
+    assert progress[-1] == (5, 5)
+
+
+def test_again_the_same(kfold, one_worker):
+    assert_same(search(kfold, grid(lr=(1e-3, 1e-2), hidden_layers=(2,)), workers=1), one_worker)
+
+
+def test_another_seed_gives_other_weights(kfold, one_worker):
+    other = search(replace(kfold, seed=43), grid(lr=(1e-3, 1e-2), hidden_layers=(2,)), workers=1)
+    for ours, theirs in zip((*one_worker.grid, *one_worker.folds), (*other.grid, *other.folds), strict=True):
+        assert not same_weights(ours.weights, theirs.weights)
+
+
+@pytest.mark.parametrize("kind", ["multiclass", "events"])
+def test_from_disk_as_from_memory(kind, request, monkeypatch):
+    problem = request.getfixturevalue(kind)
+    monkeypatch.setattr(datamodule, "BLOCK_BYTES", 5 * 16 * 4)  # five rows, so that an epoch has many blocks
+    monkeypatch.setattr(datamodule, "WINDOW_BLOCKS", 2)
+    points = [{**MLP, "max_epochs": 3}]
+    assert_same(search(replace(problem, in_memory=False), points, 1), search(problem, points, 1))
+
+
+# Folds ------------------------------------------------------------------------------------------------------
+
+
+def test_the_winner_is_fitted_anew_on_the_other_folds(kfold, one_worker):
+    triples = folds(kfold.task)
+    assert [fit.job.fold for fit in one_worker.grid] == [triples[0]] * 3
+    assert [fit.job.fold for fit in one_worker.folds] == list(triples)
+    assert [fit.job.fold.test for fit in one_worker.folds] == ["fold00", "fold01", "fold02"]
+    assert {fit.job.point for fit in one_worker.folds} == {one_worker.winner}
+    winner = one_worker.grid[one_worker.winner]
+    assert all(fit.job.hyperparameters == winner.job.hyperparameters for fit in one_worker.folds)
+    assert all(fit.tested is None for fit in one_worker.grid)
+    assert [fit.tested.split for fit in one_worker.folds] == ["fold00", "fold01", "fold02"]
+    # The first fold's fit is not done again, the others are fits of their own.
+    assert same_weights(one_worker.folds[0].weights, winner.weights)
+    for fit in one_worker.folds[1:]:
+        assert not same_weights(fit.weights, winner.weights)
+        alone = run_fit(kfold, FitJob(one_worker.winner, winner.job.hyperparameters, fit.job.fold_index, fit.job.fold, True))
+        assert same_weights(alone.weights, fit.weights)
+        assert alone.tested.scores == fit.tested.scores
+
+
+def test_the_winner_has_the_best_validation_score(kfold, one_worker):
+    scores = [fit.validation_score for fit in one_worker.grid]
+    assert scores[one_worker.winner] == max(scores)
+    assert len(set(scores)) > 1  # else this proves nothing
+
+
+# Selection --------------------------------------------------------------------------------------------------
+
+
+def outcomes(*scores: float, hyperparameters=MLP) -> list[FitOutcome]:
+    fold = Fold(("train",), "valid", "test")
+    return [
+        FitOutcome(FitJob(i, hyperparameters, 0, fold, False), score, 0, 1, "", None, (), {}, 0.0)
+        for i, score in enumerate(scores)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("scores", "expected"),
+    [
+        ((0.1, 0.3, 0.2), 1),
+        ((0.1, 0.3, 0.3), 1),
+        ((0.3, 0.3, 0.1), 0),
+        ((math.nan, 0.0, 0.1), 2),
+        ((math.nan, 0.0, math.nan), 1),
+        ((math.nan, math.nan), 0),
+    ],
+)
+def test_best_point_by_score(multiclass, scores, expected):
+    assert best_point(outcomes(*scores), multiclass) == expected
+
+
+@pytest.mark.parametrize(
+    ("scores", "expected"), [((0.2, 0.1, 0.3), 1), ((0.1, 0.1), 0), ((math.nan, 5.0), 1), ((math.inf, 5.0), 1)]
+)
+def test_best_point_where_less_is_better(multiclass, events, scores, expected):
+    by_loss = replace(multiclass, task=replace(multiclass.task, early_stop_on_score=False))
+    assert best_point(outcomes(*scores), by_loss) == expected
+    by_error_rate = replace(events, task=replace(events.task, metrics=("segment_1s_er",)))
+    assert best_point(outcomes(*scores), by_error_rate) == expected
+
+
+def test_best_neighbours_have_a_score_and_no_loss(multiclass):
+    by_loss = replace(multiclass, task=replace(multiclass.task, early_stop_on_score=False))
+    assert best_point(outcomes(0.1, 0.3, 0.2, hyperparameters=KNN), by_loss) == 1
+
+
+def test_ties_go_to_the_earlier_point(multiclass):
+    outcome = search(multiclass, grid(lr=(1e-2, 2e-2)), workers=1)
+    assert [fit.validation_score for fit in outcome.grid] == [1.0, 1.0]
+    assert outcome.winner == 0
+
+
+# Problems that can be learned -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("point", [MLP, LINEAR, KNN], ids=["mlp", "linear", "knn"])
+@pytest.mark.parametrize("kind", ["multiclass", "multilabel", "events"])
+@pytest.mark.parametrize("protocol", ["hear2021", "fixed"])
+def test_learns(kind, point, protocol, request):
+    problem = request.getfixturevalue(kind)
+    if protocol == "hear2021":
+        as_published = {
+            "shuffle": False,
+            "validation_without_events": "stop",
+            "event_end": "last_frame",
+            "median_widths": "as_computed",
+            "probabilities": "float32",
+            "postprocessing_choice": "largest",
+        }
+        problem = replace(problem, protocol=replace(problem.protocol, **as_published))
+    outcome = search(problem, [point], workers=1)
+    tested = outcome.folds[0].tested
+    assert tested.scores[problem.task.primary_metric] > 0.95
+    rows = problem.embeddings.split_range("test")
+    assert tested.probabilities.shape == (len(rows), 3)
+    if kind == "events":
+        check_onsets(problem, tested.events)
+    else:
+        assert tested.events == {}
+
+
+def check_onsets(problem: Problem, predicted) -> None:
+    """Every reference event has an event that begins in its first frame, with the frame's centre as onset."""
+    reference = problem.reference("test")
+    assert list(predicted) == list(reference)
+    expected = [(clip, e.label, e.start_ms + 25) for clip, events in reference.items() for e in events]
+    found = [(clip, e.label, e.start_ms) for clip, events in predicted.items() for e in events]
+    assert len(expected) == 6 * 5
+    assert len(set(expected) & set(found)) >= 29
+    assert len(found) <= 31
+
+
+def test_loss_chooses_the_epoch_where_the_task_says_so(multiclass):
+    problem = replace(multiclass, task=replace(multiclass.task, early_stop_on_score=False))
+    point = {**MLP, "lr": 0.1, "max_epochs": 60, "check_val_every_n_epoch": 1, "patience": 4, "dropout": 0.0}
+    fit = search(problem, [point], workers=1).folds[0]
+    losses = [v.loss for v in fit.curve]
+    assert all(math.isnan(v.score) for v in fit.curve)  # scores would only take time
+    assert fit.validation_score == min(losses)
+    assert fit.epoch == losses.index(min(losses))
+    assert fit.stopped_by == "patience"
+    assert len(losses) == fit.epochs_run == fit.epoch + 1 + 4
+    assert fit.tested.scores["top1_acc"] == 1.0
+
+
+def test_loss_chooses_the_epoch_of_an_event_task(events):
+    """Then the postprocessing is found once, for the epoch that was chosen."""
+    problem = replace(events, task=replace(events.task, early_stop_on_score=False))
+    fit = search(problem, [MLP], workers=1).folds[0]
+    assert fit.postprocessing.min_duration_ms == 250  # both find all events; the stronger one wins
+    assert fit.validation_score == min(v.loss for v in fit.curve)
+    assert fit.tested.scores["event_onset_200ms_fms"] > 0.95
+
+
+def test_validation_without_events(events):
+    """An event of 100 s is never found: hear2021 ends the fit at once, fixed counts 0 and goes on."""
+    never = replace(events.protocol, min_duration_ms=(100_000,))
+    point = {**MLP, "patience": 3, "check_val_every_n_epoch": 1}
+    zero = search(replace(events, protocol=never), [point], workers=1).folds[0]
+    assert (zero.stopped_by, zero.epochs_run, zero.epoch) == ("patience", 4, 0)
+    stopping = replace(never, validation_without_events="stop")
+    stop = search(replace(events, protocol=stopping), [point], workers=1).folds[0]
+    assert (stop.stopped_by, stop.epochs_run, stop.epoch) == ("score_undefined", 1, 0)
+    for fit in (zero, stop):
+        assert math.isnan(fit.validation_score)
+        assert not any(fit.tested.events.values())
+
+
+def test_last_batch_of_one_row(multiclass):
+    """13 training clips in batches of 4."""
+    stopping = replace(multiclass, protocol=replace(multiclass.protocol, last_batch_of_one="error"))
+    point = {**MLP, "batch_size": 4, "max_epochs": 3}
+    sentence = "^13 training rows in batches of 4 leave a last batch of one row, .*protocol=fixed joins it"
+    for workers in (1, 2):  # the sentence comes out of a worker process as well
+        with pytest.raises(UserError, match=sentence):
+            search(stopping, [point, point], workers=workers)
+    assert search(multiclass, [point], workers=1).folds[0].epochs_run == 3
+    assert search(stopping, [{**LINEAR, "batch_size": 4, "max_epochs": 3}], workers=1).folds[0].epochs_run == 3
+
+
+# Workers ----------------------------------------------------------------------------------------------------
+
+
+def test_a_killed_worker_is_a_sentence(multiclass):
+    killed = []
+
+    def kill(done, total, note):
+        if not killed and note:  # a fit is under way
+            killed.extend(multiprocessing.active_children()[:1])
+            killed[0].kill()
+
+    endless = {**MLP, "max_epochs": 100_000, "patience": 100_000}
+    with pytest.raises(UserError, match=r"^a search worker died.*memory.*search\.workers=1$"):
+        search(multiclass, [endless, endless], workers=2, on_progress=kill)
+    assert killed
+    wait_for_no_children()
+
+
+def test_interrupted_workers_end(multiclass):
+    def interrupt(done, total, note):
+        if note:
+            raise KeyboardInterrupt
+
+    endless = {**MLP, "max_epochs": 100_000, "patience": 100_000}
+    with pytest.raises(KeyboardInterrupt):
+        search(multiclass, [endless, endless], workers=2, on_progress=interrupt)
+    wait_for_no_children()
+
+
+def wait_for_no_children() -> None:
+    end = time.monotonic() + 10
+    while multiprocessing.active_children():
+        assert time.monotonic() < end, "a worker lives on"
+        time.sleep(0.02)
+
+
+def test_pick_workers(multiclass, monkeypatch):
+    monkeypatch.setattr("hear_exp.search.cpu_count", lambda: 6)
+    assert pick_workers("auto", 20, multiclass) == 6
+    assert pick_workers("auto", 4, multiclass) == 4
+    assert pick_workers("auto", 20, replace(multiclass, threads=4)) == 1
+    assert pick_workers("auto", 20, replace(multiclass, threads=8)) == 1
+    assert pick_workers("auto", 20, replace(multiclass, accelerator="cuda")) == 1
+    assert pick_workers(9, 20, multiclass) == 9
+    assert pick_workers(9, 3, multiclass) == 3
+
+
+@pytest.mark.parametrize(
+    ("workers", "threads", "sentence"),
+    [
+        (0, 1, r"^search\.workers is 0, expected a number from 1 up, or auto$"),
+        ("many", 1, r"^search\.workers is 'many', expected a number from 1 up, or auto$"),
+        (True, 1, r"^search\.workers is True, "),
+        (1.5, 1, r"^search\.workers is 1\.5, "),
+        (1, 0, r"^search\.threads is 0, expected a number from 1 up$"),
+        (1, "auto", r"^search\.threads is 'auto', expected a number from 1 up$"),
+    ],
+)
+def test_check_workers(workers, threads, sentence):
+    with pytest.raises(UserError, match=sentence):
+        check_workers(workers, threads)
+
+
+def test_check_workers_accepts():
+    check_workers("auto", 1)
+    check_workers(3, 2)

@@ -1,4 +1,4 @@
-"""A tiny HEAR model for benchmarks: 64 log-mel bands, 16 kHz, a frame each 100 ms; a scene is its mean and deviation."""
+"""A tiny HEAR model for benchmarks: 64 log-mel bands, 16 kHz, a frame each 100 ms; scenes are mean and deviation."""
 
 import torch
 

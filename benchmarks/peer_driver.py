@@ -61,15 +61,22 @@ def main(folder: Path, output: Path, grid_points: int, seed: int) -> None:
         )
         return result
 
-    arrays, events, postprocessing = {}, {}, {}
+    arrays, events, postprocessing, scores = {}, {}, {}, {}
 
     def recorded_test(**arguments):
         result = test(**arguments)
         (split,) = arguments["data_splits"]["test"]
-        predictions = arguments["grid_point"].predictor.test_predictions
+        predictor = arguments["grid_point"].predictor
+        predictions = predictor.test_predictions
         arrays[f"{split}.probabilities"] = predictions["prediction"].numpy()
         postprocessing[split] = dict(arguments["grid_point"].postprocessing)
         events[split] = predictions.get("predicted_events", {})
+        # Again, because what heareval writes has been through float32.
+        if task["embedding_type"] == "event":
+            compared = predictions["predicted_events"], predictions["target_events"]
+        else:
+            compared = predictions["prediction"].numpy(), predictions["target"].numpy()
+        scores[split] = {str(score): score(*compared) for score in predictor.scores}
         return result
 
     peer.task_predictions_train, peer.task_predictions_test = timed_train, recorded_test
@@ -94,7 +101,8 @@ def main(folder: Path, output: Path, grid_points: int, seed: int) -> None:
         "fits": fits,
         "postprocessing": postprocessing,
         "events": events,
-        "scores": json.loads((folder / "test.predicted-scores.json").read_text()),
+        "scores": scores,
+        "reported": json.loads((folder / "test.predicted-scores.json").read_text()),
         "seconds": seconds,
         "versions": {package: metadata.version(package) for package in PACKAGES},
     }

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
 sys.path.insert(0, str(Path(__file__).parent))  # tiny, tiny_model and fabricated; also for tests in subfolders
 
+from hear_exp import cli
 from hear_exp.fit import Problem
 
 torch.set_num_threads(1)  # tiny tensors: threads that wait for one another on a busy machine cost seconds
@@ -20,6 +23,39 @@ def _no_trouble(monkeypatch):
     """A setting of the tester's shell must not decide a test."""
     for name in ("TINY_LOG", "TINY_DELAY", "TINY_MEMORY", "TINY_ERROR", "TINY_NAN", "HYDRA_FULL_ERROR"):
         monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture
+def start(tmp_path, monkeypatch):
+    """Runs a job as the command line would, in this process: start(job, "model=crepe", ...)."""
+    root = logging.getLogger()
+    handlers, level = list(root.handlers), root.level
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HYDRA_FULL_ERROR", "")  # so that it is put back: the command line sets it
+
+    def run(job, *arguments: str) -> None:
+        monkeypatch.setattr(sys, "argv", ["hear_exp", *arguments])
+        monkeypatch.setenv("HYDRA_FULL_ERROR", "")
+        cli.start(job)
+
+    yield run
+    for handler in root.handlers:
+        if handler not in handlers:
+            handler.close()
+    root.handlers[:], root.level = handlers, level
+
+
+@pytest.fixture
+def compose(start):
+    """compose("model=crepe", ...): the config and the overrides that a job gets."""
+
+    def composed(*arguments: str) -> tuple[dict[str, Any], list[str]]:
+        got = []
+        start(lambda config, folder, overrides: got.append((config, overrides)), *arguments)
+        (only,) = got
+        return only
+
+    return composed
 
 
 @pytest.fixture

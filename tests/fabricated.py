@@ -66,8 +66,7 @@ def scene_problem(
         targets[:3, possible] = 1
         targets[clips : clips + 3, possible] = targets[2 * clips : 2 * clips + 3, possible] = 1
     splits = {
-        name: tuple(ClipRows(f"{name}_{i}.wav", n * clips + i, 1) for i in range(clips))
-        for n, name in enumerate(names)
+        name: tuple(ClipRows(f"{name}_{i}.wav", n * clips + i, 1) for i in range(clips)) for n, name in enumerate(names)
     }
     task = Task(
         name="demo_scene",

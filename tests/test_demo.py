@@ -231,9 +231,7 @@ def test_two_processes_at_once(tmp_path):
 
 
 def test_unknown_name(tmp_path):
-    expected = (
-        "unknown demo task 'demo_song', expected one of: demo_scene, demo_folds, demo_tags, demo_events"
-    )
+    expected = "unknown demo task 'demo_song', expected one of: demo_scene, demo_folds, demo_tags, demo_events"
     with pytest.raises(UserError, match=expected):
         ensure_demo_task("demo_song", tmp_path / "demo_song")
     assert not list(tmp_path.iterdir())
@@ -244,17 +242,13 @@ def test_another_version_is_not_overwritten(tmp_path, monkeypatch):
     folder = ensure_demo_task("demo_folds", tmp_path / "demo_folds")
     path = folder / "task_metadata.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"version": "demo-0"}))
-    with pytest.raises(
-        UserError, match="holds demo_folds version demo-0, expected demo_folds version demo-1: remove"
-    ):
+    with pytest.raises(UserError, match="holds demo_folds version demo-0, expected demo_folds version demo-1: remove"):
         ensure_demo_task("demo_folds", folder)
 
 
 def test_a_folder_of_something_else_is_not_overwritten(tmp_path):
     (tmp_path / "demo_tags").mkdir()
     (tmp_path / "demo_tags" / "thesis.txt").write_text("mine")
-    with pytest.raises(
-        UserError, match=r"is there but is not demo task demo_tags .*task_metadata\.json.*: remove"
-    ):
+    with pytest.raises(UserError, match=r"is there but is not demo task demo_tags .*task_metadata\.json.*: remove"):
         ensure_demo_task("demo_tags", tmp_path / "demo_tags")
     assert (tmp_path / "demo_tags" / "thesis.txt").exists()

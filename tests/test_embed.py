@@ -80,9 +80,7 @@ def test_rows_are_in_the_order_of_heareval(tmp_path):
     task, embedded = embed(write_task(tmp_path / "task", "multilabel", clips=5), tmp_path / "cache")
     for split, clips in clip_order(task):
         assert [c.name for c in embedded.embeddings.splits[split]] == [c.name for c in clips]
-        assert [c.start for c in embedded.embeddings.splits[split]] == list(
-            embedded.embeddings.split_range(split)
-        )
+        assert [c.start for c in embedded.embeddings.splits[split]] == list(embedded.embeddings.split_range(split))
 
 
 def test_clip_order():
@@ -129,10 +127,10 @@ def test_result_does_not_depend_on_the_batches(tmp_path, calls, kind):
     assert most == 21  # one clip a batch
 
 
-@pytest.mark.parametrize("batch_seconds", [0, -1.0])
+@pytest.mark.parametrize("batch_seconds", [0, -1.0, float("nan"), "all", None, True])
 def test_batch_seconds(tmp_path, batch_seconds):
     folder = write_task(tmp_path / "task")
-    with pytest.raises(UserError, match="^embeddings.batch_seconds is .*, expected seconds above 0$"):
+    with pytest.raises(UserError, match=r"^embeddings.batch_seconds is .*, expected seconds above 0$"):
         embed(folder, tmp_path / "cache", batch_seconds)
 
 

@@ -50,9 +50,7 @@ def test_one_grid_point_and_one_validation(tmp_path):
     problem = scene_problem(tmp_path, ["a", "b"])
     outcome = scene_outcome(problem)
     only = replace(outcome.folds[0], curve=outcome.folds[0].curve[:1])
-    outcome = replace(
-        outcome, grid=outcome.grid[outcome.winner : outcome.winner + 1], winner=0, folds=(only,)
-    )
+    outcome = replace(outcome, grid=outcome.grid[outcome.winner : outcome.winner + 1], winner=0, folds=(only,))
     assert draw(tmp_path, problem, outcome) == ["learning_curve", "confusion"]
 
 

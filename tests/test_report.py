@@ -20,9 +20,7 @@ from hear_exp.task import Event
 @pytest.fixture(scope="module")
 def scene(tmp_path_factory) -> Result:
     """Three folds of a scene task with two scores."""
-    problem = scene_problem(
-        tmp_path_factory.mktemp("scene"), ["a", "b"], kfold=True, metrics=["top1_acc", "mAP"]
-    )
+    problem = scene_problem(tmp_path_factory.mktemp("scene"), ["a", "b"], kfold=True, metrics=["top1_acc", "mAP"])
     return result_of(problem, scene_outcome(problem))
 
 

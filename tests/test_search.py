@@ -23,7 +23,7 @@ KNN = {"k": 3, "metric": "cosine", "temperature": 0.07, "batch_size": 8}
 @pytest.fixture(scope="module")
 def kfold(tmp_path_factory) -> Problem:
     """Three folds that are noisy enough for scores to differ."""
-    return make_problem(tmp_path_factory.mktemp("kfold"), folds=3, clips=12, noise=1.0)
+    return make_problem(tmp_path_factory.mktemp("kfold"), folds=3, clips=21, noise=0.5)
 
 
 @pytest.fixture(scope="module")
@@ -104,7 +104,9 @@ def test_the_winner_is_fitted_anew_on_the_other_folds(kfold, one_worker):
     assert same_weights(one_worker.folds[0].weights, winner.weights)
     for fit in one_worker.folds[1:]:
         assert not same_weights(fit.weights, winner.weights)
-        alone = run_fit(kfold, FitJob(one_worker.winner, winner.job.hyperparameters, fit.job.fold_index, fit.job.fold, True))
+        alone = run_fit(
+            kfold, FitJob(one_worker.winner, winner.job.hyperparameters, fit.job.fold_index, fit.job.fold, True)
+        )
         assert same_weights(alone.weights, fit.weights)
         assert alone.tested.scores == fit.tested.scores
 
@@ -224,15 +226,17 @@ def test_loss_chooses_the_epoch_of_an_event_task(events):
     assert fit.tested.scores["event_onset_200ms_fms"] > 0.95
 
 
-def test_validation_without_events(events):
+def test_validation_without_events(events, caplog):
     """An event of 100 s is never found: hear2021 ends the fit at once, fixed counts 0 and goes on."""
     never = replace(events.protocol, min_duration_ms=(100_000,))
     point = {**MLP, "patience": 3, "check_val_every_n_epoch": 1}
     zero = search(replace(events, protocol=never), [point], workers=1).folds[0]
     assert (zero.stopped_by, zero.epochs_run, zero.epoch) == ("patience", 4, 0)
+    assert "ended early" not in caplog.text
     stopping = replace(never, validation_without_events="stop")
     stop = search(replace(events, protocol=stopping), [point], workers=1).folds[0]
     assert (stop.stopped_by, stop.epochs_run, stop.epoch) == ("score_undefined", 1, 0)
+    assert "1 of 1 grid points ended early, the first after epoch 1" in caplog.text
     for fit in (zero, stop):
         assert math.isnan(fit.validation_score)
         assert not any(fit.tested.events.values())

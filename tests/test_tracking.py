@@ -5,6 +5,7 @@ import json
 import struct
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -32,9 +33,7 @@ def _no_wandb_settings(monkeypatch):
 
 def tracker(folder: Path, name: str = "wandb", **changes: Any) -> Tracker:
     logger = {"name": name, "project": "hear_exp", "entity": None, "tags": ["a"], "dir": folder, **changes}
-    return make_tracker(
-        logger, run_folder=folder, config=CONFIG, name="run", model="logmel", task="demo_scene"
-    )
+    return make_tracker(logger, run_folder=folder, config=CONFIG, name="run", model="logmel", task="demo_scene")
 
 
 def record(folder: Path, name: str, kfold: bool = False, **changes: Any) -> None:
@@ -58,6 +57,8 @@ def read_wandb(path: Path) -> list[Any]:
             position += 32768 - position % 32768
             continue
         _, length, kind = struct.unpack("<IHB", data[position : position + 7])
+        if position + 7 + length > len(data):  # not all written yet
+            break
         whole += data[position + 7 : position + 7 + length]
         position += 7 + length
         if kind in (1, 4):  # a whole record, or the last part of one
@@ -67,8 +68,16 @@ def read_wandb(path: Path) -> list[Any]:
 
 
 def offline_runs(folder: Path) -> list[list[Any]]:
-    """The records of each offline run."""
-    return [read_wandb(path) for path in sorted((folder / "wandb").glob("offline-run-*/*.wandb"))]
+    """The records of each offline run. wandb closes a file a moment after ``finish`` returns."""
+    runs = []
+    for path in sorted((folder / "wandb").glob("offline-run-*/*.wandb")):
+        for _ in range(200):
+            records = read_wandb(path)
+            if any(r.HasField("exit") for r in records):
+                break
+            time.sleep(0.1)
+        runs.append(records)
+    return runs
 
 
 def values(items: Any) -> dict[str, Any]:
@@ -113,7 +122,7 @@ def test_wandb_keeps_a_run(tmp_path, caplog):
     assert [row[-1] for row in grid["data"]].count(True) == 1
     folds = json.loads(next((tmp_path / "wandb").rglob("media/table/folds*")).read_text())
     assert [row[0] for row in folds["data"]] == ["fold00", "fold01", "fold02"]
-    hint = next(message for message in caplog.messages if "wandb sync" in message)
+    hint = next(message for message in caplog.messages if "upload with: wandb sync" in message)
     assert Path(hint.rsplit(" ", 1)[1]).is_dir()
 
 
@@ -123,9 +132,7 @@ def test_wandb_runs_of_a_process_are_their_own(tmp_path, monkeypatch):
     monkeypatch.setenv("WANDB_RUN_ID", "leaked")
     monkeypatch.setenv("WANDB_RESUME", "must")
     settings = wandb.Settings(silent=True, console="off")
-    other = wandb.init(
-        project="other", id="other", mode="offline", dir=str(tmp_path / "o"), settings=settings
-    )
+    other = wandb.init(project="other", id="other", mode="offline", dir=str(tmp_path / "o"), settings=settings)
     try:
         record(tmp_path, "wandb")
         record(tmp_path, "wandb")
@@ -156,9 +163,7 @@ def test_wandb_that_does_not_start_is_one_sentence(tmp_path, monkeypatch):
         raise wandb.errors.CommError("Run initialization has timed out\nafter 90.0 sec.")
 
     monkeypatch.setattr(wandb, "init", no_network)
-    expected = (
-        r"\(mode online\): Run initialization has timed out after 90.0 sec. .*WANDB_MODE=offline.*logger=none"
-    )
+    expected = r"\(mode online\): Run initialization has timed out after 90.0 sec. .*WANDB_MODE=offline.*logger=none"
     with pytest.raises(UserError, match=expected), tracker(tmp_path, mode="online"):
         pass
 

@@ -44,8 +44,8 @@ def run(config: dict[str, Any], folder: Path, overrides: list[str]) -> None:
                 embed_seconds=embedded.seconds,
             )
             pictures = draw_pictures(folder, problem, outcome, result)
+        write_result(folder, result)  # before the tracker: a network that fails now must not lose the scores
         tracker.finish(result, pictures, folder)
-        write_result(folder, result)
     show_result(result, folder, console)
 
 

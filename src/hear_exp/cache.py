@@ -93,10 +93,7 @@ class Entry:
                 key=self.digest,
                 dim=manifest["dim"],
                 rows=manifest["rows"],
-                splits={
-                    split: tuple(ClipRows(*clip) for clip in clips)
-                    for split, clips in manifest["splits"].items()
-                },
+                splits={split: tuple(ClipRows(*clip) for clip in clips) for split, clips in manifest["splits"].items()},
                 has_timestamps=manifest["timestamps"],
             )
         except FileNotFoundError:
@@ -155,7 +152,8 @@ class Writer:
     def append(self, split: str, names: Sequence[str], embeddings: np.ndarray, times: np.ndarray | None) -> None:
         """Add a batch: ``embeddings`` float32 (clips, frames, dim), ``times`` milliseconds (clips, frames)."""
         clips, frames, dim = embeddings.shape
-        assert clips == len(names) and dim == self._dim and (times is None) == (TIMESTAMPS not in self._files)
+        assert (clips, dim) == (len(names), self._dim)
+        assert (times is None) == (TIMESTAMPS not in self._files)
         self._files[EMBEDDINGS].write(np.ascontiguousarray(embeddings, dtype="<f4").data)
         if times is not None:
             self._files[TIMESTAMPS].write(np.ascontiguousarray(times, dtype="<f8").data)
@@ -174,7 +172,7 @@ class Writer:
     def finish(self, order: Sequence[ClipId]) -> None:
         """Put the rows into ``order`` (the clips of a split together) and write the manifest."""
         self.close()
-        assert set(order) == set(self.done) and len(order) == len(self.done)
+        assert sorted(order) == sorted(self.done)
         start, splits = 0, dict[str, list[list[Any]]]()
         for split, name in order:
             count = self.done[split, name].count

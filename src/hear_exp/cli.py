@@ -6,10 +6,12 @@ Nothing heavy is imported here, so that --help and a typing mistake answer at on
 from __future__ import annotations
 
 import difflib
+import logging
 import os
 import re
 import secrets
 import shutil
+import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -18,12 +20,17 @@ from typing import Any
 import hydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
+from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from .errors import UserError
 
+log = logging.getLogger(__name__)
 Job = Callable[[dict[str, Any], Path, list[str]], Any]
+
+EXPECTED = (UserError, HydraException, OmegaConfBaseException)  # mistakes in what was typed or is on disk
+OURS = (".hydra", "run.log", "metrics.csv", "plots", "predictions")  # what a run that fails may leave in its folder
 
 
 def conf_dir() -> Path:
@@ -71,15 +78,18 @@ def start(job: Job, config_name: str = "config") -> None:
     full = os.environ.get("HYDRA_FULL_ERROR", "0") not in ("", "0")
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises instead of printing its own version of a traceback
 
+    # Slurm's and `timeout`'s way to end a job; as an exception it closes the wandb run and stops the workers.
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(143))
+
     def task(config: DictConfig) -> None:
-        _run_job(job, config)
+        _run_job(job, config, full)
 
     try:
         hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name=config_name)(task)()
     except KeyboardInterrupt:
         _leave("interrupted; clips embedded so far are kept, the same command goes on from there", 130)
-    except (UserError, HydraException, OmegaConfBaseException) as error:
-        if full:
+    except Exception as error:
+        if full or not isinstance(error, EXPECTED) and type(error).__name__ != "FailedJobError":
             raise
         _leave(sentence(error), 1)
 
@@ -88,6 +98,9 @@ def sentence(error: Exception) -> str:
     """What went wrong, in a line or two for the person who typed the command."""
     if isinstance(error, UserError):
         return str(error)
+    if type(error).__name__ == "FailedJobError":  # submitit's: a job's traceback as text
+        last = str(error).strip().splitlines()[-1]
+        return f"a job failed: {last.removeprefix('hear_exp.errors.UserError: ')}"
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     text = " ".join(line for line in lines if not line.startswith(("full_key", "object_type", "See ")))
     if match := re.match(r"Could not override '([^']+)'", text):
@@ -99,33 +112,42 @@ def sentence(error: Exception) -> str:
     return text
 
 
-def _run_job(job: Job, config: DictConfig) -> None:
+def _run_job(job: Job, config: DictConfig, show_traceback: bool) -> None:
     settings = HydraConfig.get()
     folder = Path(settings.runtime.output_dir)
     try:
         plain = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
         job(plain, folder, list(settings.overrides.task))  # type: ignore[arg-type]
-    except UserError:
-        # Nothing was found out, so nothing is left: a folder in runs/ is a run.
-        shutil.rmtree(folder, ignore_errors=True)
-        _remove_empty_parents(folder, Path(config.paths.runs))
+    except EXPECTED as error:
+        _remove_run(folder, Path(config.paths.runs))
+        # Hydra writes a line of its own over a job's error: right in a sweep, which goes on with the other jobs.
+        if settings.mode == RunMode.RUN and not show_traceback:
+            _leave(sentence(error), 1)
+        log.error("%s", sentence(error))
         raise
+
+
+def _remove_run(folder: Path, runs: Path) -> None:
+    """Remove a run that found nothing out: a folder in runs/ is a run. What is not ours stays."""
+    for name in OURS:
+        path = folder / name
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
+    for empty in (folder, *folder.parents):
+        if empty.resolve() == runs.resolve().parent:
+            return
+        try:
+            empty.rmdir()
+        except OSError:
+            return
 
 
 def _folder_name(path: str | None, up: int = 0) -> str:
     """Name of a folder, or of the one ``up`` levels above it."""
     names = Path(path).resolve().parts[:0:-1] if path else ()
     return names[up] if up < len(names) else "heareval"
-
-
-def _remove_empty_parents(folder: Path, stop: Path) -> None:
-    for parent in folder.parents:
-        if parent.resolve() == stop.resolve().parent:
-            return
-        try:
-            parent.rmdir()
-        except OSError:
-            return
 
 
 def _near(option: str) -> str:

@@ -198,9 +198,7 @@ def available_memory() -> int:
     except (OSError, StopIteration):
         available = 4 << 30
     try:
-        group = next(
-            line.split("::")[1] for line in Path("/proc/self/cgroup").read_text().splitlines() if "::" in line
-        )
+        group = next(line.split("::")[1] for line in Path("/proc/self/cgroup").read_text().splitlines() if "::" in line)
         limit = (Path("/sys/fs/cgroup" + group) / "memory.max").read_text().strip()
         available = min(available, int(limit)) if limit != "max" else available
     except (OSError, StopIteration, ValueError):

@@ -182,9 +182,7 @@ _TASKS = {
         ),
         DemoTask(
             name="demo_events",
-            labels=tuple(
-                label for label in BANK if label not in ("flutter", "sweep_down", "sweep_up", "trill")
-            ),
+            labels=tuple(label for label in BANK if label not in ("flutter", "sweep_down", "sweep_up", "trill")),
             clips={"train": 24, "valid": 8, "test": 8},
             compose=_compose_events,
             embedding_type="event",

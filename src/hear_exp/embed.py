@@ -58,8 +58,8 @@ def embed_task(task: Task, encoder: Encoder, root: Path, batch_seconds: float = 
     Raises UserError for audio that cannot be read, and for NaN or infinite embeddings (naming model and clip).
     """
     started = time.perf_counter()
-    if batch_seconds <= 0:
-        raise UserError(f"embeddings.batch_seconds is {batch_seconds}, expected seconds above 0")
+    if isinstance(batch_seconds, bool) or not isinstance(batch_seconds, int | float) or not batch_seconds > 0:
+        raise UserError(f"embeddings.batch_seconds is {batch_seconds!r}, expected seconds above 0")
     files = scan_clips(task, clip_order(task), source_rate(task, encoder.sample_rate))
     digests = _audio_digests(files, Path(root) / ".digests", task)
     entry = Entry(root, task.name, encoder.name, cache_key(task, encoder, files, digests))

@@ -88,7 +88,12 @@ class Encoder:
         embeddings = self._array("get_timestamp_embeddings", output[0], np.float32)
         times = self._array("get_timestamp_embeddings", output[1], np.float64)
         clips, dim = len(audio), self._dims["event"]
-        if embeddings.ndim != 3 or embeddings.shape[0] != clips or embeddings.shape[2] != dim or not embeddings.shape[1]:
+        if (
+            embeddings.ndim != 3
+            or embeddings.shape[0] != clips
+            or embeddings.shape[2] != dim
+            or not embeddings.shape[1]
+        ):
             raise UserError(
                 f"model {self.name}: get_timestamp_embeddings returned embeddings of shape {embeddings.shape}, "
                 f"expected (clips, frames, timestamp_embedding_size) = ({clips}, frames, {dim})"
@@ -137,7 +142,9 @@ class Encoder:
         value = getattr(self._model, name, None)
         if isinstance(value, bool) or not isinstance(value, int | np.integer) or value <= 0:
             problem = f"has no attribute {name}" if value is None else f"has {name} = {value!r}"
-            raise UserError(f"model {self.name}: the loaded model {problem}, expected a whole number above 0 (HEAR API)")
+            raise UserError(
+                f"model {self.name}: the loaded model {problem}, expected a whole number above 0 (HEAR API)"
+            )
         return int(value)
 
     def _tensor(self, audio: np.ndarray) -> torch.Tensor:
@@ -163,7 +170,8 @@ def _import(model: Model) -> ModuleType:
                 f"model {model.name}: module {model.module} is not installed in this Python environment"
             ) from None
         raise UserError(
-            f"model {model.name}: importing {model.module} failed: it needs the module {error.name}, which is not installed"
+            f"model {model.name}: importing {model.module} failed: it needs the module {error.name}, "
+            "which is not installed"
         ) from error
     except Exception as error:
         raise UserError(

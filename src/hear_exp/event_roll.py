@@ -100,9 +100,7 @@ def _event_legend(figure: Any) -> None:
         Patch(facecolor=GREEN, edgecolor=GREEN, label=f"predicted, onset within {ONSET_COLLAR_MS:g} ms"),
         Patch(facecolor=ORANGE, edgecolor=ORANGE, label="predicted, wrong"),
     ]
-    figure.legend(
-        handles=keys, loc="outside lower center", ncols=4, frameon=False, fontsize=8, labelcolor=INK
-    )
+    figure.legend(handles=keys, loc="outside lower center", ncols=4, frameon=False, fontsize=8, labelcolor=INK)
 
 
 class _Roll:
@@ -143,6 +141,4 @@ class _Roll:
         shortest = 0.004 * self.end_ms / 1000  # an event of one frame may have length 0
         seconds = max((event.end_ms - event.start_ms) / 1000, shortest)
         row = self.labels.index(event.label) + offset
-        axes.broken_barh(
-            [(event.start_ms / 1000, seconds)], (row, 0.36), facecolor=face, edgecolor=edge, linewidth=0.7
-        )
+        axes.broken_barh([(event.start_ms / 1000, seconds)], (row, 0.36), facecolor=face, edgecolor=edge, linewidth=0.7)

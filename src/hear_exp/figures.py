@@ -59,9 +59,7 @@ def number(value: float | None) -> str:
 
 def settings(values: Mapping[str, Any]) -> str:
     """Hyperparameters in a line: lr 0.001, hidden_layers 1."""
-    return ", ".join(
-        f"{name} {value:g}" if _is_number(value) else f"{name} {value}" for name, value in values.items()
-    )
+    return ", ".join(f"{name} {value:g}" if _is_number(value) else f"{name} {value}" for name, value in values.items())
 
 
 def _is_number(value: Any) -> bool:

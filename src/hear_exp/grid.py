@@ -12,7 +12,7 @@ from .errors import UserError
 from .protocol import Protocol
 
 # HEAR's metadata names settings as heareval did; some of its fixed choices are not settings here.
-Check = tuple[type | tuple[type, ...], float, float, str]
+Check = tuple[Any, float, float, str]  # types, lowest, highest, in words
 _POSITIVE_INT: Check = (int, 1, math.inf, "a whole number from 1 up")
 CHECKS: dict[str, Check] = {
     "hidden_layers": (int, 0, 10, "a whole number from 0 to 10"),
@@ -35,9 +35,7 @@ LINEAR = {
 NETWORK = {**LINEAR, "may": ("dropout", "hidden_dim", "hidden_layers", "initialization")}
 
 
-def apply_task_grid(
-    settings: Mapping[str, Any], task_grid: Mapping[str, Any], chosen: Sequence[str]
-) -> dict[str, Any]:
+def apply_task_grid(settings: Mapping[str, Any], task_grid: Mapping[str, Any], chosen: Sequence[str]) -> dict[str, Any]:
     """The predictor's settings with the task's own over them, except where the user ``chosen`` a value.
 
     A task's setting that the predictor does not have (max_epochs for knn) has nothing to act on and is left out.

@@ -129,7 +129,7 @@ def read_labels(path: Path) -> list[list[str]]:
         raise UserError(f"{path}: expected a list with the labels of each row, got a {type(content).__name__}")
     for row, labels in enumerate(content):
         if type(labels) is not list or not all(type(label) in (str, int) for label in labels):
-            raise UserError(f"{path}: row {row}: expected a list of strings or whole numbers, got {str(labels):.80}")
+            raise UserError(f"{path}: row {row}: expected a list of strings or whole numbers, got {labels!s:.80}")
     return [[str(label) for label in labels] for labels in content]
 
 
@@ -173,9 +173,13 @@ def _clips_of_frames(task: Task, split: str, clips: Sequence[Clip], labels: list
     frames = _frames_in_file(task.folder / f"{split}.filename-timestamps.json")
     if {name for name, _ in frames} != by_name.keys():
         odd = sorted({name for name, _ in frames} ^ by_name.keys())
-        raise UserError(f"{task.folder}: clips in only one of {split}.json and {split}.filename-timestamps.json: {odd[:3]}")
+        raise UserError(
+            f"{task.folder}: clips in only one of {split}.json and {split}.filename-timestamps.json: {odd[:3]}"
+        )
     if sum(len(times) for _, times in frames) != len(labels):
-        raise UserError(f"{path}: labels of {len(labels)} rows, but {split}.filename-timestamps.json has another number")
+        raise UserError(
+            f"{path}: labels of {len(labels)} rows, but {split}.filename-timestamps.json has another number"
+        )
     row = 0
     for name, times in frames:
         for target, at_ms in zip(frame_targets(by_name[name].events, times, task.labels), times, strict=True):

@@ -18,15 +18,15 @@ def nearest_neighbour_probabilities(
     Source: Wu et al. 2018, Unsupervised Feature Learning via Non-Parametric Instance Discrimination, section 3.4.
     """
     found = []
+    # Distances do not change with the origin, but their rounding does where embeddings are far from it.
+    origin = next(iter(train))[0].mean(dim=0) if metric == "euclidean" else 0.0
     for query, _ in queries:
         best, labels = torch.empty(len(query), 0), torch.empty(len(query), 0, dtype=torch.long)
         seen, targets = 0, []
         for rows, target in train:
-            similarity = _similarity(query, rows, metric)
+            similarity = _similarity(query - origin, rows - origin, metric)
             indices = torch.arange(seen, seen + len(rows)).expand(len(query), -1)
-            best, order = torch.cat([best, similarity], dim=1).topk(
-                min(k, best.shape[1] + len(rows)), dim=1
-            )
+            best, order = torch.cat([best, similarity], dim=1).topk(min(k, best.shape[1] + len(rows)), dim=1)
             labels = torch.cat([labels, indices], dim=1).gather(1, order)
             targets.append(target)
             seen += len(rows)

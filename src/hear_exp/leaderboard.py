@@ -83,7 +83,9 @@ def rank(task_name: str, score: float) -> Rank:
     """
     published = published_scores()
     if task_name not in published:
-        raise UserError(f"{task_name!r} is not on the HEAR leaderboard, whose tasks are: {', '.join(sorted(published))}")
+        raise UserError(
+            f"{task_name!r} is not on the HEAR leaderboard, whose tasks are: {', '.join(sorted(published))}"
+        )
     others = published[task_name]
     better = min(((s, m) for m, s in others.items() if s > score), default=(None, None))
     worse = max(((s, m) for m, s in others.items() if s < score), default=(None, None))

@@ -80,9 +80,7 @@ def _learning_curve(problem: Problem, outcome: SearchOutcome, result: Result) ->
     tidy(panels[0], "loss" + (best if by_loss else "") + others, "y")
     panels[0].legend(frameon=False, fontsize=8, labelcolor=INK)
     if scored:
-        tidy(
-            panels[1], f"validation {result.primary_metric}{_arrow(result)}" + ("" if by_loss else best), "y"
-        )
+        tidy(panels[1], f"validation {result.primary_metric}{_arrow(result)}" + ("" if by_loss else best), "y")
     for axes in panels:
         axes.axvline(fits[0].epoch, color=INK, linewidth=0.8, linestyle=(0, (4, 3)))
         axes.set_xlabel("epoch", fontsize=9, color=INK)
@@ -118,9 +116,7 @@ def _grid(problem: Problem, outcome: SearchOutcome, result: Result) -> Any:
     loss = problem.monitor == "loss"
     sign = -1 if result.higher_is_better and not loss else 1
     scores = [fit.validation_score for fit in outcome.grid]
-    order = sorted(
-        range(len(points)), key=lambda i: (math.inf if math.isnan(scores[i]) else sign * scores[i], i)
-    )
+    order = sorted(range(len(points)), key=lambda i: (math.inf if math.isnan(scores[i]) else sign * scores[i], i))
     shown = order[:GRID_POINTS_SHOWN]
     figure = new_figure(7, 1.2 + 0.24 * len(shown), title(result, "hyperparameter search"))
     axes = figure.subplots()
@@ -158,9 +154,7 @@ def _grid(problem: Problem, outcome: SearchOutcome, result: Result) -> Any:
     axes.set_ylim(len(shown) - 0.4, -0.6)
     axes.margins(x=0.12)
     what = "loss ↓" if loss else result.primary_metric + _arrow(result)
-    axes.set_xlabel(
-        f"validation {what} on the first fold" if len(outcome.folds) > 1 else f"validation {what}"
-    )
+    axes.set_xlabel(f"validation {what} on the first fold" if len(outcome.folds) > 1 else f"validation {what}")
     part = (
         f"the best {len(shown)} of {len(points)} grid points"
         if len(shown) < len(points)
@@ -251,9 +245,7 @@ def _worst_pairs(shares: np.ndarray, labels: Sequence[str], count: int = 3) -> s
     wrong = np.nan_to_num(shares)
     np.fill_diagonal(wrong, 0)
     cells = [divmod(int(cell), len(labels)) for cell in np.argsort(-wrong, axis=None, kind="stable")[:count]]
-    return "; ".join(
-        f"{labels[i]} as {labels[j]} ({100 * wrong[i, j]:.0f} %)" for i, j in cells if wrong[i, j] > 0
-    )
+    return "\n".join(f"{labels[i]} as {labels[j]} ({100 * wrong[i, j]:.0f} %)" for i, j in cells if wrong[i, j] > 0)
 
 
 def _average_precision(problem: Problem, outcome: SearchOutcome, result: Result) -> Any:
@@ -278,9 +270,7 @@ def _average_precision(problem: Problem, outcome: SearchOutcome, result: Result)
         axes.vlines(chance, rows - 0.36, rows + 0.36, color=ORANGE, linewidth=1.5)
         for row, label in enumerate(labels):
             text = f"{positives[label]}" if positives[label] else "no positives"
-            axes.annotate(
-                text, (1.0, row), (3, 0), textcoords="offset points", va="center", fontsize=7, color=GREY
-            )
+            axes.annotate(text, (1.0, row), (3, 0), textcoords="offset points", va="center", fontsize=7, color=GREY)
         axes.set_yticks(rows, [problem.task.labels[i] for i in labels], parse_math=False)
         axes.set_ylim(per_column - 0.4, -0.6)
         axes.set_xlim(0, 1)

@@ -6,7 +6,7 @@ import copy
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pytorch_lightning as pl
@@ -42,7 +42,7 @@ class PredictorNetwork(nn.Module):
         super().__init__()
         initialize = INITIALIZATIONS[initialization]
         layers: list[nn.Module] = []
-        before = "linear"
+        before: Literal["linear", "relu"] = "linear"
         for _ in range(hidden_layers):
             linear = nn.Linear(dim, hidden_dim)
             initialize(linear.weight, gain=nn.init.calculate_gain(before))

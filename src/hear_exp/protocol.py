@@ -44,9 +44,7 @@ class Protocol:
     def __post_init__(self) -> None:
         for field, allowed in CHOICES.items():
             if getattr(self, field) not in allowed:
-                raise UserError(
-                    f"protocol.{field} is {getattr(self, field)!r}, expected one of: {', '.join(allowed)}"
-                )
+                raise UserError(f"protocol.{field} is {getattr(self, field)!r}, expected one of: {', '.join(allowed)}")
         if not isinstance(self.shuffle, bool):
             raise UserError(f"protocol.shuffle is {self.shuffle!r}, expected true or false")
         seed = self.grid_seed
@@ -54,7 +52,9 @@ class Protocol:
             raise UserError(f"protocol.grid_seed is {seed!r}, expected a whole number")
         points = self.grid_points
         if points is not None and (isinstance(points, bool) or not isinstance(points, int) or points < 1):
-            raise UserError(f"protocol.grid_points is {points!r}, expected a number from 1 up, or null for the whole grid")
+            raise UserError(
+                f"protocol.grid_points is {points!r}, expected a number from 1 up, or null for the whole grid"
+            )
         for field in ("median_filter_ms", "min_duration_ms"):
             values = getattr(self, field)
             if not values or not all(_is_duration(value) for value in values):

@@ -57,23 +57,17 @@ def show_result(result: Result, folder: Path, console: Console) -> None:
             primary = name == result.primary_metric
             text = Text(_with_spread(result.scores[name], result.scores.get(f"{name}_std")))
             text.stylize("bold green" if primary else "")
-            table.add_row(
-                Text(name + _arrow(name), style="bold" if primary else "dim"), text + _parts(result, name)
-            )
+            table.add_row(Text(name + _arrow(name), style="bold" if primary else "dim"), text + _parts(result, name))
     first = " on the first fold" if len(result.folds) > 1 else ""
-    table.add_row("validation", Text(f"{number(result.validation_score)} ({_epochs(result)}){first}"))
+    table.add_row("validation" if result.monitor == "score" else "validation loss", Text(f"{number(result.validation_score)} ({_epochs(result)}){first}"))
     table.add_section()
     table.add_row("winner", _winner(result))
     table.add_row("seconds", Text(", ".join(f"{what} {value:.1f}" for what, value in result.seconds.items())))
     console.print()
     console.print(table)
-    names = [
-        name for name in ("result.json", "plots", "predictions", "predictor.pt") if (folder / name).exists()
-    ]
+    names = [name for name in ("result.json", "plots", "predictions", "predictor.pt") if (folder / name).exists()]
     # Not in the table, which would break a long path into pieces that cannot be copied.
-    console.print(
-        Text.assemble((" files", "dim"), f"  {', '.join(names)} in ", (str(folder), "cyan")), soft_wrap=True
-    )
+    console.print(Text.assemble((" files", "dim"), f"  {', '.join(names)} in ", (str(folder), "cyan")), soft_wrap=True)
 
 
 def scores_shown(result: Result) -> list[str]:
@@ -130,7 +124,7 @@ def _arrow(name: str) -> str:
 
 @dataclass(frozen=True)
 class Run:
-    """A finished run; ``date`` is when its result was written."""
+    """A finished run; ``date`` is the local time it ended at."""
 
     result: Result
     folder: Path
@@ -152,8 +146,9 @@ def find_runs(root: Path) -> tuple[list[Run], list[str]]:
     runs, unreadable = [], []
     for path in sorted((Path(root) / "runs").rglob("result.json")):
         try:
-            date = datetime.datetime.fromtimestamp(path.stat().st_mtime)
-            runs.append(Run(read_result(path), path.parent, date))
+            result = read_result(path)
+            date = datetime.datetime.fromisoformat(result.finished).replace(tzinfo=None)
+            runs.append(Run(result, path.parent, date))
         except (UserError, OSError) as error:
             unreadable.append(str(error))
     return runs, unreadable
@@ -229,8 +224,7 @@ def draw_scores(runs: Sequence[Run], path: Path) -> Path:
     rows = -(-len(groups) // columns)
     keys = list(groups)
     heights = [
-        0.9 + 0.24 * max(len(labels[key]) for key in keys[row * columns : (row + 1) * columns])
-        for row in range(rows)
+        0.9 + 0.24 * max(len(labels[key]) for key in keys[row * columns : (row + 1) * columns]) for row in range(rows)
     ]
     figure = new_figure(max(6, 4.6 * columns), 0.6 + sum(heights), "test scores by task and model")
     panels = figure.subplots(rows, columns, squeeze=False, height_ratios=heights).flat
@@ -249,9 +243,7 @@ def draw_scores(runs: Sequence[Run], path: Path) -> Path:
                 )
                 continue
             look = {"color": BLUE, "zorder": 3} if best else {"color": GREY, "zorder": 2}
-            axes.errorbar(
-                run.result.score, y, xerr=run.result.spread, fmt="o", markersize=6, elinewidth=1.2, **look
-            )
+            axes.errorbar(run.result.score, y, xerr=run.result.spread, fmt="o", markersize=6, elinewidth=1.2, **look)
         axes.set_yticks(range(len(labels[key])), labels[key], parse_math=False)
         axes.set_ylim(len(labels[key]) - 0.4, -0.6)
         axes.margins(x=0.1)

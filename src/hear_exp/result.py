@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import dataclasses
+import datetime
 import json
 import math
 import os
@@ -78,6 +79,8 @@ class Result:
     clips: int
     embedding_key: str
     embedding_dim: int
+    monitor: str = "score"  # what validation_score is: score (the primary one) or loss
+    finished: str = ""  # local time, ISO 8601
     versions: Mapping[str, str] = field(default_factory=dict)
     leaderboard: Mapping[str, Any] | None = None
 
@@ -130,6 +133,8 @@ def make_result(
         clips=sum(len(split.clips) for split in task.splits),
         embedding_key=problem.embeddings.key,
         embedding_dim=problem.embeddings.dim,
+        monitor=problem.monitor,
+        finished=datetime.datetime.now().astimezone().isoformat(timespec="seconds"),
         versions=_versions(),
         leaderboard=dataclasses.asdict(rank(published, score)) if published and score is not None else None,
     )
@@ -173,8 +178,10 @@ def read_result(path: Path) -> Result:
         return Result(**content)
     except FileNotFoundError:
         raise UserError(f"file not found: {path} (a run without result.json did not finish)") from None
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, TypeError) as error:
         raise UserError(f"{path}: not a result of hear_exp: {error}") from error
+    except KeyError as error:
+        raise UserError(f"{path}: not a result of hear_exp: it lacks {error}") from error
 
 
 def write_neighbours(folder: Path, problem: Problem, outcome: SearchOutcome) -> None:
@@ -216,7 +223,9 @@ def write_neighbours(folder: Path, problem: Problem, outcome: SearchOutcome) -> 
         state = {
             fit.job.fold.test: {name: torch.from_numpy(w) for name, w in fit.weights.items()} for fit in outcome.folds
         }
-        torch.save({"hyperparameters": dict(outcome.folds[0].job.hyperparameters), "weights": state}, folder / "predictor.pt")
+        torch.save(
+            {"hyperparameters": dict(outcome.folds[0].job.hyperparameters), "weights": state}, folder / "predictor.pt"
+        )
     with (Path(folder) / "curves.csv").open("w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(["fold", "grid_point", "epoch", "train_loss", "validation_loss", "validation_score"])

@@ -127,12 +127,15 @@ def _runner(
     done = 0
     if workers == 1:
 
+        def report(note: str) -> None:
+            on_progress(done, total, note)
+
         def run_here(jobs: Sequence[FitJob], on_fit: OnFit) -> list[FitOutcome]:
             nonlocal done
             outcomes = []
             for job in jobs:
                 on_progress(done, total, "")
-                outcomes.append(run_fit(problem, job, lambda note: on_progress(done, total, note)))
+                outcomes.append(run_fit(problem, job, report))
                 done += 1
                 on_fit(outcomes[-1])
             on_progress(done, total, "")

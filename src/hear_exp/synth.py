@@ -48,9 +48,8 @@ def noise(rng: Generator, n: int, tilt_db: float = 0.0, band: tuple[float, float
     ``tilt_db`` is the slope in dB per octave (-3: pink, -6: brown). ``band`` keeps what lies between its two
     edges in Hz.
     """
-    size = (
-        -(-n // 2205) * 2205
-    )  # small prime factors: the transform of a prime length takes several times longer
+    # A length of small prime factors: the transform of a prime one takes several times longer.
+    size = -(-n // 2205) * 2205
     spectrum = np.fft.rfft(rng.standard_normal(size))
     # Flat below 20 Hz: a steep tilt would else be all rumble.
     frequency = np.maximum(np.fft.rfftfreq(size, 1 / RATE), 20.0)

@@ -169,7 +169,7 @@ class WandbTracker(Tracker):
         self._run.finish(exit_code=0 if error[0] is None else 1)
         if self._mode == "offline":
             folder = Path(self._run.settings.sync_dir)
-            log.info("wandb: recorded offline; upload it with: wandb sync %s", shlex.quote(_short(folder)))
+            log.info("upload with: wandb sync %s", shlex.quote(_short(folder)))
 
     def fit_done(self, outcome: FitOutcome) -> None:
         """Log where the search stands."""
@@ -260,8 +260,7 @@ def _winner(result: Result) -> int:
     return next(
         i
         for i, point in enumerate(result.grid)
-        if point.hyperparameters == result.hyperparameters
-        and point.validation_score == result.validation_score
+        if point.hyperparameters == result.hyperparameters and point.validation_score == result.validation_score
     )
 
 

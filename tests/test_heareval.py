@@ -269,7 +269,7 @@ def test_options_without_effect_are_refused(scenes):
     for override, group in (("model=crepe", "model"), ("+model.options.x=1", "model"), ("task.path=a", "task")):
         with pytest.raises(UserError, match=f"{group} has no effect with embeddings=heareval: .*model/hand"):
             load_task(config, [override])
-    with pytest.raises(UserError, match="needs the folder that heareval wrote: embeddings.path=OUT/MODEL/TASK"):
+    with pytest.raises(UserError, match="needs the folder that heareval wrote: embeddings"):
         load_task({"embeddings": {"name": "heareval", "path": None}})
 
 

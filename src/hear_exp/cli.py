@@ -44,20 +44,19 @@ def shipped(group: str, name: str) -> dict[str, Any]:
     path = conf_dir() / group / f"{name}.yaml"
     if not path.is_file():
         return {}
-    content = OmegaConf.to_container(OmegaConf.load(path))
-    assert isinstance(content, dict)
+    content = _plain(path)
     merged: dict[str, Any] = {}
     for default in content.pop("defaults", []):
         if default != "_self_":
             merged |= shipped(group, default)
-    return {str(name): value for name, value in (merged | content).items()}
+    return merged | content
 
 
 def chosen_groups() -> dict[str, str]:
     """The config files that the running job does not take from config.yaml's defaults: {'model': 'crepe'}."""
     usual: dict[str, Any] = {}
-    for default in OmegaConf.load(conf_dir() / "config.yaml")["defaults"]:
-        usual |= dict(default) if isinstance(default, DictConfig) else {}
+    for default in _plain(conf_dir() / "config.yaml")["defaults"]:
+        usual |= default if isinstance(default, dict) else {}
     chosen = HydraConfig.get().runtime.choices if HydraConfig.initialized() else {}
     return {group: str(name) for group, name in chosen.items() if group in usual and name != usual[group]}
 
@@ -89,7 +88,7 @@ def start(job: Job, config_name: str = "config") -> None:
     except KeyboardInterrupt:
         _leave("interrupted; clips embedded so far are kept, the same command goes on from there", 130)
     except Exception as error:
-        if full or not isinstance(error, EXPECTED) and type(error).__name__ != "FailedJobError":
+        if full or not (isinstance(error, EXPECTED) or type(error).__name__ == "FailedJobError"):
             raise
         _leave(sentence(error), 1)
 
@@ -153,14 +152,19 @@ def _folder_name(path: str | None, up: int = 0) -> str:
 def _near(option: str) -> str:
     """', did you mean X?' for an option close to an existing one."""
     group, _, name = option.rpartition(".")
-    config = OmegaConf.load(conf_dir() / "config.yaml")
+    config = _plain(conf_dir() / "config.yaml")
     known = {str(key) for key in config} | {path.name for path in conf_dir().iterdir() if path.is_dir()}
     if group:
-        node = OmegaConf.select(config, group)
-        contents = [OmegaConf.load(file) for file in (conf_dir() / group).glob("*.yaml")]
-        known = set(node) if node else {str(key) for content in contents for key in content.get(group, content)}
+        contents = [_plain(file) for file in (conf_dir() / group).glob("*.yaml")]
+        known = set(config.get(group) or {key for content in contents for key in content.get(group, content)})
     close = difflib.get_close_matches(name, sorted(known - {"defaults"}), n=1)
     return f", did you mean {group + '.' if group else ''}{close[0]}?" if close else ""
+
+
+def _plain(path: Path) -> dict[str, Any]:
+    content = OmegaConf.to_container(OmegaConf.load(path))
+    assert isinstance(content, dict)
+    return {str(key): value for key, value in content.items()}
 
 
 def _leave(message: str, status: int) -> None:

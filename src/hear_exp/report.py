@@ -59,7 +59,8 @@ def show_result(result: Result, folder: Path, console: Console) -> None:
             text.stylize("bold green" if primary else "")
             table.add_row(Text(name + _arrow(name), style="bold" if primary else "dim"), text + _parts(result, name))
     first = " on the first fold" if len(result.folds) > 1 else ""
-    table.add_row("validation" if result.monitor == "score" else "validation loss", Text(f"{number(result.validation_score)} ({_epochs(result)}){first}"))
+    validation = "validation" if result.monitor == "score" else "validation loss"
+    table.add_row(validation, Text(f"{number(result.validation_score)} ({_epochs(result)}){first}"))
     table.add_section()
     table.add_row("winner", _winner(result))
     table.add_row("seconds", Text(", ".join(f"{what} {value:.1f}" for what, value in result.seconds.items())))

@@ -94,13 +94,13 @@ def load_encoder(config: Config) -> Encoder:
 
 
 def make_protocol(config: Config, task: Task, overrides: Sequence[str]) -> tuple[Protocol, dict[str, Any]]:
-    """The protocol with the task's postprocessing grid over it, and the fields the user changed from the shipped one."""
+    """The protocol with the task's postprocessings over it, and the fields the user changed from the shipped one."""
     chosen = protocol_from_config(config["protocol"])
     published = shipped("protocol", chosen.name)
     changes = changed_fields(chosen, protocol_from_config(published)) if published else {}
     set_by_user = {*chosen_options(list(overrides), "protocol"), *changes}
     grid = task.postprocessing_grid
-    own = {
+    own: dict[str, Any] = {
         field: tuple(grid[name])
         for name, field in (("median_filter_ms", "median_filter_ms"), ("min_duration", "min_duration_ms"))
         if name in grid and field not in set_by_user

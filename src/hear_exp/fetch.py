@@ -1,0 +1,217 @@
+"""One file over HTTP: goes on where a broken transfer stopped, and waits for a busy server."""
+
+from __future__ import annotations
+
+import email.utils
+import http.client
+import json
+import logging
+import os
+import re
+import socket
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from .errors import UserError
+
+log = logging.getLogger(__name__)
+
+CHUNK = 1 << 18
+AGENT = "hear_exp (audio embedding benchmark)"
+BUSY = (408, 429, 500, 502, 503, 504)  # answers that may differ the next time
+BROKEN = (http.client.HTTPException, ConnectionError, TimeoutError, urllib.error.URLError)
+
+OnBytes = Callable[[int, "int | None"], None]  # bytes there so far, and of how many (None: not known)
+
+
+@dataclass(frozen=True)
+class Patience:
+    """How long to go on with a server that is busy or breaks off.
+
+    ``attempts`` that bring nothing new, in a row, are the end. Pauses start at ``pause_s`` seconds and double, up to
+    ``longest_pause_s``; where the server says how long to wait (Retry-After) that counts, up to the same limit.
+    ``timeout_s``: silence that counts as a broken connection.
+    """
+
+    attempts: int = 8
+    pause_s: float = 1.0
+    longest_pause_s: float = 300.0
+    timeout_s: float = 60.0
+
+    def __post_init__(self) -> None:
+        if isinstance(self.attempts, bool) or not isinstance(self.attempts, int) or self.attempts < 1:
+            raise UserError(f"download.attempts is {self.attempts!r}, expected a number from 1 up")
+        if isinstance(self.pause_s, bool) or not isinstance(self.pause_s, int | float) or self.pause_s < 0:
+            raise UserError(f"download.pause_s is {self.pause_s!r}, expected seconds from 0 up")
+
+
+class _Again(Exception):
+    """This attempt failed; the next one may not. ``wait_s`` is what the server asked for."""
+
+    def __init__(self, reason: str, wait_s: float | None = None):
+        super().__init__(reason)
+        self.wait_s = wait_s
+
+
+def fetch(url: str, part: Path, size: int | None, patience: Patience, on_bytes: OnBytes) -> None:
+    """Download ``url`` into the file ``part``, from where an earlier transfer stopped; ``size`` in bytes if known.
+
+    Whatever arrived stays in ``part`` when this fails or is interrupted, and the next call goes on from there.
+
+    Raises UserError for an address that does not answer or says no, and when patience ends.
+    """
+    furthest, fruitless = _size_of(part), 0
+    if size is not None and furthest > size:
+        part.unlink()  # not a part of this file
+        furthest = 0
+    while True:
+        try:
+            _transfer(url, part, size, patience, on_bytes)
+            return
+        except _Again as error:
+            reason, wait_s = str(error), error.wait_s
+        if (reached := _size_of(part)) > furthest:
+            furthest, fruitless = reached, 0
+        fruitless += 1
+        _pause(url, reason, wait_s, fruitless, patience, f"; {part} keeps what has arrived" if furthest else "")
+
+
+def fetch_json(url: str, patience: Patience) -> Any:
+    """The JSON document at ``url``. Raises UserError where there is none, or the server does not answer."""
+    for fruitless in range(1, patience.attempts + 1):
+        try:
+            with _open(url, patience) as response:
+                return json.loads(response.read())
+        except ValueError as error:
+            raise UserError(f"{url}: expected JSON, got something else: {error}") from error
+        except _Again as error:
+            _pause(url, str(error), error.wait_s, fruitless, patience)
+        except BROKEN as error:
+            _pause(url, _reason(error), None, fruitless, patience)
+    raise AssertionError("_pause raises after the last attempt")
+
+
+def fetch_text(url: str, patience: Patience) -> str | None:
+    """The short text at ``url``, None where the server has no such file."""
+    try:
+        with _open(url, patience) as response:
+            return response.read(4096).decode("utf-8", "replace")
+    except (UserError, _Again, *BROKEN):
+        return None
+
+
+def size_at(url: str, patience: Patience) -> int | None:
+    """Bytes of the file at ``url`` as the server tells without sending it; None where it does not."""
+    try:
+        with _open(url, patience, method="HEAD") as response:
+            return _number(response.headers.get("Content-Length"))
+    except (UserError, _Again, *BROKEN):
+        return None
+
+
+def _transfer(url: str, part: Path, size: int | None, patience: Patience, on_bytes: OnBytes) -> None:
+    """One attempt. Raises _Again where another one may do better."""
+    have = _size_of(part)
+    if size is not None and have == size:
+        return on_bytes(have, size)
+    # Compressed on the way, a range and a length would count other bytes than the file's.
+    headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={have}-"} if have else {})
+    try:
+        with _open(url, patience, headers) as response:
+            first, total = 0, _number(response.headers.get("Content-Length"))
+            if response.status == 206:
+                match = re.fullmatch(r"bytes (\d+)-\d+/(\d+|\*)", response.headers.get("Content-Range", ""))
+                if not match or int(match.group(1)) != have:
+                    part.unlink()
+                    raise _Again("the server sent another part of the file than it was asked for")
+                first, total = have, _number(match.group(2))
+            elif have:
+                log.info("the server does not continue a transfer; starting %s over", part.stem)
+            total = size if total is None else total
+            if size is not None and total != size:
+                raise UserError(f"{url}: the server offers {total} bytes, expected {size}")
+            _write(response, part, first, total, on_bytes)
+    except BROKEN as error:
+        raise _Again(_reason(error)) from error
+
+
+def _write(response: Any, part: Path, first: int, total: int | None, on_bytes: OnBytes) -> None:
+    position = first
+    with part.open("ab" if first else "wb") as file:
+        on_bytes(position, total)
+        while chunk := response.read1(CHUNK):
+            file.write(chunk)
+            position += len(chunk)
+            on_bytes(position, total)
+    if total is not None and position < total:
+        raise _Again(f"the connection broke off after {position} of {total} bytes")
+    if total is not None and position > total:
+        part.unlink()
+        raise _Again(f"the server sent more than the {total} bytes it announced")
+
+
+def _open(url: str, patience: Patience, headers: dict[str, str] | None = None, method: str = "GET") -> Any:
+    """The response to a request. Raises _Again for a busy server, UserError for one that says no."""
+    if urlsplit(url).scheme not in ("http", "https"):
+        raise UserError(f"{url}: expected an address that begins with http:// or https://")
+    request = urllib.request.Request(url, headers={"User-Agent": AGENT, **(headers or {})}, method=method)
+    try:
+        return urllib.request.urlopen(request, timeout=patience.timeout_s)
+    except urllib.error.HTTPError as error:
+        error.close()
+        if error.code in BUSY:
+            raise _Again(f"HTTP {error.code} {error.reason}", _retry_after(error.headers)) from error
+        if error.code == 416 and headers and "Range" in headers:
+            raise UserError(
+                f"{url} is shorter than the part that an earlier download left: is it another file?"
+            ) from error
+        raise UserError(f"{url}: the server answers HTTP {error.code} {error.reason}") from error
+    except urllib.error.URLError as error:
+        # A name that is not known, or nobody there: as a rule a machine without internet, and waiting is no help.
+        if isinstance(error.reason, socket.gaierror | ConnectionRefusedError):
+            raise UserError(f"{urlsplit(url).netloc} cannot be reached ({error.reason}), wanted for {url}") from error
+        raise
+
+
+def _pause(url: str, reason: str, wait_s: float | None, fruitless: int, patience: Patience, kept: str = "") -> None:
+    if fruitless >= patience.attempts:
+        raise UserError(
+            f"{url}: {reason}; gave up after {fruitless} attempts without anything new{kept}. "
+            "The same command tries again"
+        )
+    pause = patience.pause_s * 2 ** (fruitless - 1) if wait_s is None else wait_s
+    pause = min(pause, patience.longest_pause_s)
+    log.warning("%s; trying again in %.3g s (attempt %d of %d)", reason, pause, fruitless + 1, patience.attempts)
+    time.sleep(pause)
+
+
+def _retry_after(headers: Any) -> float | None:
+    """Seconds that a busy server asks to wait: a number, or a date."""
+    value = headers.get("Retry-After") if headers else None
+    if not value:
+        return None
+    if (seconds := _number(value)) is not None:
+        return seconds
+    try:
+        return max(0.0, email.utils.parsedate_to_datetime(value).timestamp() - time.time())
+    except (TypeError, ValueError):
+        return None
+
+
+def _number(value: str | None) -> int | None:
+    return int(value) if value is not None and re.fullmatch(r"\s*\d{1,18}\s*", value) else None
+
+
+def _size_of(path: Path) -> int:
+    return os.stat(path).st_size if path.exists() else 0
+
+
+def _reason(error: Exception) -> str:
+    reason = error.reason if isinstance(error, urllib.error.URLError) else error
+    return f"the connection broke off ({reason})" if str(reason) else f"the connection broke off ({reason!r})"

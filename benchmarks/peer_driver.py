@@ -7,8 +7,8 @@ of each split, probabilities of each test split). heareval writes beside the emb
 
 heareval draws its grid points with seed 42 and trains on from there; here the same points are drawn and training
 starts from SEED. heareval 2021.1.3 was written for older libraries, and with those that run on today's Python two
-things go wrong and are mended here: torch.load refuses the whole checkpoints that it wrote itself, and Lightning does not
-let heareval set the epoch before the test, which is how it means to find the best epoch's event postprocessing.
+things go wrong and are mended here: torch.load refuses the whole checkpoints that it wrote itself, and Lightning does
+not let heareval set the epoch before the test, which is how it means to find the best epoch's event postprocessing.
 """
 
 import functools

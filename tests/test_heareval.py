@@ -209,7 +209,7 @@ def test_all_protocols_of_pickle_are_read(tmp_path):
 
 def test_contradicting_scene_labels_name_the_row(scenes):
     write_labels(scenes, "valid", [["x"], ["x"]])
-    with pytest.raises(UserError, match=r"valid.target-labels.pkl: row \d has the labels \['x'\], .* \['y'\] in SPLIT"):
+    with pytest.raises(UserError, match=r"valid.target-labels.pkl: row \d has the labels \['x'\], .* \['y'\] in valid"):
         read_embedded_task(scenes)
 
 

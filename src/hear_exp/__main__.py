@@ -15,6 +15,7 @@ def run(config: dict[str, Any], folder: Path, overrides: list[str]) -> None:
     """
     # Imported here: they take seconds, and --help and typing mistakes need none of them.
     from . import settings
+    from .parts import fit_of_part, join_results
     from .pictures import draw_pictures
     from .progress import console, search_bar
     from .report import show_result
@@ -22,28 +23,32 @@ def run(config: dict[str, Any], folder: Path, overrides: list[str]) -> None:
     from .search import search
     from .tracking import make_tracker
 
-    task = settings.load_task(config, overrides)
-    protocol, changes = settings.make_protocol(config, task, overrides)
-    points = settings.make_grid(config, task, protocol, overrides)
-    source = settings.load_source(config, task)
-    names = {"model": source.name, "task": task.name}
+    plans = settings.make_plans(config, folder, overrides)  # one, but for a task that HEAR published in parts
+    source = settings.load_source(config)
+    name = plans[0].task.name if len(plans) == 1 else config["task"]["name"]
+    names = {"model": source.name, "task": name}
     with make_tracker(config["logger"], run_folder=folder, config=config, name=folder.name, **names) as tracker:
-        embedded = source.embed()
-        with (
-            settings.make_problem(config, task, embedded.embeddings, protocol, source.device, folder) as problem,
-            search_bar(f"{task.name} x {source.name}") as bar,
-        ):
-            outcome = search(problem, points, config["search"]["workers"], tracker.fit_done, bar)
-            write_neighbours(folder, problem, outcome)
-            result = make_result(
-                problem,
-                outcome,
-                model=source.name,
-                predictor=config["predictor"]["name"],
-                protocol_changes=changes,
-                embed_seconds=embedded.seconds,
-            )
-            pictures = draw_pictures(folder, problem, outcome, result)
+        results, pictures = [], []
+        for i, (task, protocol, changes, points, where) in enumerate(plans):
+            embedded = source.embed(task)
+            with (
+                settings.make_problem(config, task, embedded.embeddings, protocol, source.device, where) as problem,
+                search_bar(f"{task.name} x {source.name}") as bar,
+            ):
+                on_fit = tracker.fit_done if len(plans) == 1 else fit_of_part(i, task.name, tracker.fit_done)
+                outcome = search(problem, points, config["search"]["workers"], on_fit, bar)
+                write_neighbours(where, problem, outcome)
+                result = make_result(
+                    problem,
+                    outcome,
+                    model=source.name,
+                    predictor=config["predictor"]["name"],
+                    protocol_changes=changes,
+                    embed_seconds=embedded.seconds,
+                )
+                pictures += draw_pictures(where, problem, outcome, result)
+            results.append(result)
+        result = join_results(name, results, config["task"].get("leaderboard"))
         write_result(folder, result)  # before the tracker: a network that fails now must not lose the scores
         tracker.finish(result, pictures, folder)
     show_result(result, folder, console)

@@ -21,6 +21,10 @@ UNPACKED_PER_PACKED = 2.0  # 16-bit audio seldom packs to less than half; a figu
 OnBytes = Callable[[int], None]
 
 
+class DiskFullError(UserError):
+    """No room; nothing is wrong with the archive."""
+
+
 def _ignore(position: int) -> None:
     """Shows no progress."""
 
@@ -51,11 +55,11 @@ def human_size(size: float) -> str:
 
 
 def check_space(folder: Path, needed: float, what: str) -> None:
-    """Raises UserError where the disk of ``folder`` (or its nearest parent) has less than ``needed`` bytes free."""
+    """Raises DiskFullError where the disk of ``folder`` (or its nearest parent) has less than ``needed`` bytes free."""
     folder = Path(folder).resolve()
     there = next(path for path in (folder, *folder.parents) if path.exists())
     if (free := shutil.disk_usage(there).free) < needed:
-        raise UserError(
+        raise DiskFullError(
             f"{what} needs about {human_size(needed)} of disk space, but {there} has {human_size(free)} free "
             "(paths.tasks=FOLDER puts the tasks elsewhere)"
         )
@@ -67,7 +71,7 @@ def unpack(archive: Path, folder: Path, on_bytes: OnBytes = _ignore) -> None:
     Only plain files and folders are written, with plain permissions and owners: a member that is a link, a
     device or a pipe, or that would land outside of ``folder``, is no part of a task, so its archive is refused.
 
-    Raises UserError for such an archive, for one that is broken, and where the disk is full.
+    Raises UserError for such an archive and for one that is broken, DiskFullError where there is no room.
     """
     archive, folder = Path(archive), Path(folder)
     folder.mkdir(parents=True)
@@ -79,7 +83,9 @@ def unpack(archive: Path, folder: Path, on_bytes: OnBytes = _ignore) -> None:
                 on_bytes(raw.tell())
     except (tarfile.TarError, EOFError, zlib.error, OSError) as error:
         if isinstance(error, OSError) and error.errno == errno.ENOSPC:
-            raise UserError(f"{archive}: the disk is full, unpacking to {folder.parent} (paths.tasks=FOLDER)") from error
+            raise DiskFullError(
+                f"{archive}: the disk is full, unpacking to {folder.parent} (paths.tasks=FOLDER)"
+            ) from error
         if isinstance(error, OSError) and error.errno is not None:
             raise UserError(f"cannot unpack {archive}: {error}") from error
         raise UserError(f"{archive} is no whole .tar.gz: {error}") from error
@@ -151,7 +157,8 @@ def install(archive: Path, beside: Path, place: Callable[[str], Path], on_bytes:
     it may raise to refuse that task. The task is unpacked in ``beside`` and renamed at the end, so that what is in
     its place is whole. The caller holds a lock.
 
-    Raises UserError for an archive that is broken, unsafe or no task; nothing of it is left behind.
+    Raises UserError for an archive that is broken, unsafe or no task, DiskFullError where there is no room; nothing
+    of it is left behind.
     """
     archive = Path(archive)
     check_space(beside, UNPACKED_PER_PACKED * archive.stat().st_size, f"unpacking {archive.name}")

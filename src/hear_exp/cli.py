@@ -30,7 +30,7 @@ log = logging.getLogger(__name__)
 Job = Callable[[dict[str, Any], Path, list[str]], Any]
 
 EXPECTED = (UserError, HydraException, OmegaConfBaseException)  # mistakes in what was typed or is on disk
-OURS = (".hydra", "run.log", "metrics.csv", "plots", "predictions")  # what a run that fails may leave in its folder
+OURS = (".hydra", "run.log", "metrics.csv", "plots", "predictions", "parts")  # what a failed run may leave behind
 
 
 def conf_dir() -> Path:
@@ -73,7 +73,6 @@ def start(job: Job, config_name: str = "config") -> None:
     A user's mistake is one sentence on stderr and status 1, without a traceback unless HYDRA_FULL_ERROR is set.
     """
     OmegaConf.register_new_resolver("run_id", lambda: secrets.token_hex(2), use_cache=True, replace=True)
-    OmegaConf.register_new_resolver("folder_name", _folder_name, replace=True)
     full = os.environ.get("HYDRA_FULL_ERROR", "0") not in ("", "0")
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises instead of printing its own version of a traceback
 
@@ -86,7 +85,7 @@ def start(job: Job, config_name: str = "config") -> None:
     try:
         hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name=config_name)(task)()
     except KeyboardInterrupt:
-        _leave("interrupted; clips embedded so far are kept, the same command goes on from there", 130)
+        _leave("interrupted; what was done so far is kept, the same command goes on from there", 130)
     except Exception as error:
         if full or not (isinstance(error, EXPECTED) or type(error).__name__ == "FailedJobError"):
             raise
@@ -147,6 +146,10 @@ def _folder_name(path: str | None, up: int = 0) -> str:
     """Name of a folder, or of the one ``up`` levels above it."""
     names = Path(path).resolve().parts[:0:-1] if path else ()
     return names[up] if up < len(names) else "heareval"
+
+
+# Not in start(), which a Slurm job does not run: it is handed an unresolved config and imports this module.
+OmegaConf.register_new_resolver("folder_name", _folder_name, replace=True)
 
 
 def _near(option: str) -> str:

@@ -43,6 +43,7 @@ class DemoTask:
     split_mode: str
     sample_duration_s: float | None
     evaluation: tuple[str, ...]
+    peak_db: tuple[float, float] = (-20.0, -2.0)  # limits of a clip's random peak level, relative to full scale
 
     @property
     def metadata(self) -> dict[str, Any]:
@@ -75,9 +76,9 @@ _LOWEST_MIDI = 24  # a C, so that index mod 12 is the pitch class, which chroma_
 
 
 def _compose_note(rng: Generator, index: int, labels: tuple[str, ...]) -> tuple[Signal, Entries]:
-    """One note, up to 40 cents out of tune."""
+    """One note, up to 25 cents out of tune."""
     label = labels[index % len(labels)]
-    frequency_hz = 440 * 2 ** ((int(label) - 69 + rng.uniform(-0.4, 0.4)) / 12)
+    frequency_hz = 440 * 2 ** ((int(label) - 69 + rng.uniform(-0.25, 0.25)) / 12)
     signal = scaled(note(rng, _samples(_NOTE_S), frequency_hz))
     return _in_noise(rng, signal, 3, 25), [label]
 
@@ -157,6 +158,7 @@ _TASKS = {
             split_mode="trainvaltest",
             sample_duration_s=_NOTE_S,
             evaluation=("pitch_acc", "chroma_acc"),
+            peak_db=(-50.0, -2.0),
         ),
         DemoTask(
             name="demo_folds",
@@ -267,7 +269,7 @@ def _write_clip(task: DemoTask, folder: Path, split: str, index: int) -> tuple[s
     digest = hashlib.sha256(f"{DEMO_VERSION}/{task.name}/{split}/{index}".encode()).digest()
     rng = Generator(PCG64(int.from_bytes(digest, "big")))
     signal, entries = task.compose(rng, index, task.labels)
-    peak = 10 ** (rng.uniform(-20, -2) / 20)
+    peak = 10 ** (rng.uniform(*task.peak_db) / 20)
     pcm = np.round(signal * (peak * 32767 / np.abs(signal).max())).astype(np.int16)
     clip = f"{split}_{index:04d}.wav"
     soundfile.write(folder / str(RATE) / split / clip, pcm, RATE, subtype="PCM_16")

@@ -17,6 +17,7 @@ import numpy as np
 import torch
 
 from .audio import RESAMPLER, ClipFile, equal_length_batches, parallel, read_clip, scan_clips, source_rate
+from .backend import is_out_of_memory
 from .cache import Embeddings, Entry, Writer
 from .encoder import Encoder, file_digest
 from .errors import UserError
@@ -119,7 +120,7 @@ def _embed_batch(writer: Writer, encoder: Encoder, event: bool, batch: list[Clip
         else:
             embeddings = encoder.scene(samples)[:, np.newaxis]
     except Exception as error:
-        if not _out_of_memory(error):
+        if not is_out_of_memory(error):
             raise
         if len(batch) == 1:
             raise UserError(
@@ -143,12 +144,6 @@ def _check_finite(encoder: Encoder, batch: Sequence[ClipFile], embeddings: np.nd
     if not finite.all():
         clip = batch[int(np.argmin(finite))]
         raise UserError(f"model {encoder.name}: NaN or infinite embedding for the clip {clip.path}")
-
-
-def _out_of_memory(error: Exception) -> bool:
-    return isinstance(error, MemoryError | torch.OutOfMemoryError) or (
-        isinstance(error, RuntimeError) and any(s in str(error) for s in ("out of memory", "can't allocate memory"))
-    )
 
 
 def _audio_digests(files: Sequence[ClipFile], folder: Path, task: Task) -> list[str]:

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from .backend import Backend, backend_of, prepare_tensorflow, tensorflow_device
 from .errors import UserError
 
 FUNCTIONS = ("load_model", "get_scene_embeddings", "get_timestamp_embeddings")
@@ -23,16 +24,23 @@ SIZES = ("sample_rate", "scene_embedding_size", "timestamp_embedding_size")
 
 @dataclass(frozen=True)
 class Model:
-    """What the config says of a model: a HEAR API ``module``, its weights file and keyword options."""
+    """What the config says of a model: a HEAR API ``module``, its weights file and keyword options.
+
+    ``install`` is the command that installs the module, ``weights_url`` where its weights are; both only for errors.
+    """
 
     name: str
     module: str
     weights: str = ""
     options: Mapping[str, Any] = field(default_factory=dict)
+    install: str = ""
+    weights_url: str = ""
 
 
 class Encoder:
     """A loaded model behind the HEAR API, in eval mode on ``device``; embeds without gradients.
+
+    The model is a torch.nn.Module or a tf.Module.
 
     Attributes: ``name``, ``sample_rate`` (hertz), ``identity`` (what decides its embeddings: module, version,
     weights content, options).
@@ -43,16 +51,16 @@ class Encoder:
     def __init__(self, model: Model, device: str | torch.device = "cpu"):
         self.name = model.name
         self.device = torch.device(device)
-        self._module = _import(model)
-        self._check_arguments(model)
+        self._module = import_module(model)
+        check_functions(self._module, model)
         self.identity = {
             "module": model.module,
             "version": _version(self._module),
             "weights": _weights_digests(self._module, model),
             "options": dict(model.options),
         }
-        self._model = self._load(model)
-        sizes = {name: self._size(name) for name in SIZES}
+        self._model, self._backend = load_model(self._module, model, self.device)
+        sizes = {name: read_size(self._model, name, model) for name in SIZES}
         self.sample_rate = sizes["sample_rate"]
         self._dims = {"scene": sizes["scene_embedding_size"], "event": sizes["timestamp_embedding_size"]}
 
@@ -62,8 +70,7 @@ class Encoder:
 
     def scene(self, audio: np.ndarray) -> np.ndarray:
         """Scene embeddings, float32 (clips, dim), of ``audio``, float32 (clips, samples)."""
-        with torch.inference_mode():
-            output = self._module.get_scene_embeddings(self._tensor(audio), self._model)
+        output = self._backend.call(self._module.get_scene_embeddings, audio, self._model)
         embeddings = self._array("get_scene_embeddings", output, np.float32)
         expected = (len(audio), self._dims["scene"])
         if embeddings.shape != expected:
@@ -78,8 +85,7 @@ class Encoder:
 
         Returns float32 (clips, frames, dim) and the frames' centres in milliseconds, float64 (clips, frames).
         """
-        with torch.inference_mode():
-            output = self._module.get_timestamp_embeddings(self._tensor(audio), self._model)
+        output = self._backend.call(self._module.get_timestamp_embeddings, audio, self._model)
         if not isinstance(output, tuple | list) or len(output) != 2:
             raise UserError(
                 f"model {self.name}: get_timestamp_embeddings returned {type(output).__name__}, "
@@ -107,67 +113,31 @@ class Encoder:
             raise UserError(f"model {self.name}: timestamps must be finite and increase along a clip (milliseconds)")
         return embeddings, times
 
-    def _load(self, model: Model) -> torch.nn.Module:
-        try:
-            loaded = self._module.load_model(model.weights, **model.options)
-        except UserError:
-            raise
-        except Exception as error:
-            raise UserError(
-                f"model {self.name}: {model.module}.load_model({model.weights!r}) failed: "
-                f"{type(error).__name__}: {error}"
-            ) from error
-        if not isinstance(loaded, torch.nn.Module):
-            raise UserError(
-                f"model {self.name}: load_model returned {type(loaded).__name__}, expected a torch.nn.Module"
-            )
-        return loaded.to(self.device).eval()
-
-    def _check_arguments(self, model: Model) -> None:
-        for function in FUNCTIONS:
-            if not callable(getattr(self._module, function, None)):
-                raise UserError(f"model {self.name}: module {model.module} has no function {function} (HEAR API)")
-        parameters = inspect.signature(self._module.load_model).parameters
-        if any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
-            return
-        known = [name for name in parameters if name != "model_file_path"]
-        for option in model.options:
-            if option not in known:
-                raise UserError(
-                    f"model {self.name}: unknown option {option!r}; {model.module}.load_model takes: "
-                    + (", ".join(known) or "no options")
-                )
-
-    def _size(self, name: str) -> int:
-        value = getattr(self._model, name, None)
-        if isinstance(value, bool) or not isinstance(value, int | np.integer) or value <= 0:
-            problem = f"has no attribute {name}" if value is None else f"has {name} = {value!r}"
-            raise UserError(
-                f"model {self.name}: the loaded model {problem}, expected a whole number above 0 (HEAR API)"
-            )
-        return int(value)
-
-    def _tensor(self, audio: np.ndarray) -> torch.Tensor:
-        return torch.from_numpy(audio).to(self.device)
-
     def _array(self, function: str, value: Any, dtype: type) -> np.ndarray:
-        if not isinstance(value, torch.Tensor):
-            raise UserError(f"model {self.name}: {function} returned {type(value).__name__}, expected a torch.Tensor")
-        exact = torch.float64 if dtype is np.float64 else torch.float32  # NumPy has no bfloat16
-        return value.detach().to("cpu", exact).numpy()
+        if not self._backend.is_tensor(value):
+            raise UserError(
+                f"model {self.name}: {function} returned {type(value).__name__}, "
+                f"expected a {self._backend.tensor_class}"
+            )
+        return self._backend.array(value, dtype)
 
 
-def _import(model: Model) -> ModuleType:
+def import_module(model: Model) -> ModuleType:
+    """The model's module. Raises UserError where it cannot be imported, with the command that installs it."""
     if not model.module:
         raise UserError(f"model {model.name}: no module given (model.module=PACKAGE, an installed HEAR API module)")
     if model.weights and not Path(model.weights).exists():
         raise UserError(f"model {model.name}: weights file not found: {model.weights}")
+    prepare_tensorflow()
     try:
         return importlib.import_module(model.module)
     except ModuleNotFoundError as error:
         if error.name and (model.module == error.name or model.module.startswith(error.name + ".")):
+            install = f"; install it with: {model.install}" if model.install else ""
+            weights = f" (its weights, for model.weights=FILE: {model.weights_url})" if model.weights_url else ""
             raise UserError(
                 f"model {model.name}: module {model.module} is not installed in this Python environment"
+                f"{install}{weights}"
             ) from None
         raise UserError(
             f"model {model.name}: importing {model.module} failed: it needs the module {error.name}, "
@@ -177,6 +147,64 @@ def _import(model: Model) -> ModuleType:
         raise UserError(
             f"model {model.name}: importing {model.module} failed: {type(error).__name__}: {error}"
         ) from error
+
+
+def check_functions(module: ModuleType, model: Model) -> None:
+    """Raise UserError unless ``module`` has the HEAR API's functions and load_model takes the model's options."""
+    for function in FUNCTIONS:
+        if not callable(getattr(module, function, None)):
+            raise UserError(f"model {model.name}: module {model.module} has no function {function} (HEAR API)")
+    parameters = inspect.signature(module.load_model).parameters
+    if any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
+        return
+    known = [name for name in parameters if name != "model_file_path"]
+    for option in model.options:
+        if option not in known:
+            raise UserError(
+                f"model {model.name}: unknown option {option!r}; {model.module}.load_model takes: "
+                + (", ".join(known) or "no options")
+            )
+
+
+def load_model(module: ModuleType, model: Model, device: torch.device) -> tuple[Any, Backend]:
+    """What the module's load_model returns, on ``device`` and in eval mode, and the backend that runs it.
+
+    Raises UserError where it fails, or returns neither a torch.nn.Module nor a tf.Module.
+    """
+    try:
+        with tensorflow_device(device):
+            loaded = module.load_model(*weights_argument(module, model), **model.options)
+    except UserError:
+        raise
+    except Exception as error:
+        weights = "" if model.weights or not model.weights_url else f" (its weights: {model.weights_url})"
+        raise UserError(
+            f"model {model.name}: {model.module}.load_model({model.weights!r}) failed: "
+            f"{type(error).__name__}: {error}{weights}"
+        ) from error
+    try:
+        backend = backend_of(loaded, device)
+    except UserError as error:
+        raise UserError(f"model {model.name}: {error}") from None
+    return backend.place(loaded), backend
+
+
+def weights_argument(module: ModuleType, model: Model) -> tuple[str, ...]:
+    """The weights as load_model's positional argument: none given and a default there, the default decides."""
+    if model.weights:
+        return (model.weights,)
+    first = next(iter(inspect.signature(module.load_model).parameters.values()), None)
+    has_default = first is not None and first.default is not first.empty
+    return () if first is None or has_default else ("",)
+
+
+def read_size(loaded: Any, name: str, model: Model) -> int:
+    """The loaded model's attribute ``name``. Raises UserError unless it is a whole number above 0."""
+    value = getattr(loaded, name, None)
+    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value <= 0:
+        problem = f"has no attribute {name}" if value is None else f"has {name} = {value!r}"
+        raise UserError(f"model {model.name}: the loaded model {problem}, expected a whole number above 0 (HEAR API)")
+    return int(value)
 
 
 def _version(module: ModuleType) -> str:

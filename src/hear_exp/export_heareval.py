@@ -34,11 +34,11 @@ def run(config: dict[str, Any], folder: Path, overrides: list[str]) -> None:
     from . import settings
 
     task = settings.load_task(config, overrides)
-    source = settings.load_source(config, task)
+    source = settings.load_source(config)
     target = Path(config["out"]) / source.name / task.folder.name
     if target.exists():
         raise UserError(f"{target} is there already; remove it, or choose another folder with out=FOLDER")
-    write_heareval(task, source.embed().embeddings, target)
+    write_heareval(task, source.embed(task).embeddings, target)
     log.info("written for heareval: %s", target)
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import email.utils
+import errno
 import http.client
 import json
 import logging
 import os
 import re
 import socket
+import ssl
 import time
 import urllib.error
 import urllib.request
@@ -25,7 +27,9 @@ log = logging.getLogger(__name__)
 CHUNK = 1 << 18
 AGENT = "hear_exp (audio embedding benchmark)"
 BUSY = (408, 429, 500, 502, 503, 504)  # answers that may differ the next time
-BROKEN = (http.client.HTTPException, ConnectionError, TimeoutError, urllib.error.URLError)
+BROKEN = (http.client.HTTPException, ConnectionError, TimeoutError, ssl.SSLError, urllib.error.URLError)
+# As a rule a machine without internet, or a wrong address: waiting is no help.
+NOBODY = (socket.gaierror, ConnectionRefusedError, ssl.SSLCertVerificationError)
 
 OnBytes = Callable[[int, "int | None"], None]  # bytes there so far, and of how many (None: not known)
 
@@ -51,12 +55,24 @@ class Patience:
             raise UserError(f"download.pause_s is {self.pause_s!r}, expected seconds from 0 up")
 
 
-class _Again(Exception):
+class _AgainError(Exception):
     """This attempt failed; the next one may not. ``wait_s`` is what the server asked for."""
 
     def __init__(self, reason: str, wait_s: float | None = None):
         super().__init__(reason)
         self.wait_s = wait_s
+
+
+class UnreachableError(UserError):
+    """There is no server at an address, or no way to it."""
+
+
+class _OutOfRangeError(Exception):
+    """The file ends before the wanted range; ``total``: its bytes, if the server told."""
+
+    def __init__(self, total: int | None):
+        super().__init__()
+        self.total = total
 
 
 def fetch(url: str, part: Path, size: int | None, patience: Patience, on_bytes: OnBytes) -> None:
@@ -66,18 +82,21 @@ def fetch(url: str, part: Path, size: int | None, patience: Patience, on_bytes: 
 
     Raises UserError for an address that does not answer or says no, and when patience ends.
     """
-    furthest, fruitless = _size_of(part), 0
-    if size is not None and furthest > size:
+    if size is not None and _size_of(part) > size:
         part.unlink()  # not a part of this file
-        furthest = 0
+    furthest, fruitless, came = _size_of(part), 0, False
     while True:
         try:
             _transfer(url, part, size, patience, on_bytes)
             return
-        except _Again as error:
+        except _AgainError as error:
             reason, wait_s = str(error), error.wait_s
+        except UnreachableError as error:
+            if not came:
+                raise
+            reason, wait_s = str(error), None  # it was there a moment ago
         if (reached := _size_of(part)) > furthest:
-            furthest, fruitless = reached, 0
+            furthest, fruitless, came = reached, 0, True
         fruitless += 1
         _pause(url, reason, wait_s, fruitless, patience, f"; {part} keeps what has arrived" if furthest else "")
 
@@ -90,7 +109,7 @@ def fetch_json(url: str, patience: Patience) -> Any:
                 return json.loads(response.read())
         except ValueError as error:
             raise UserError(f"{url}: expected JSON, got something else: {error}") from error
-        except _Again as error:
+        except _AgainError as error:
             _pause(url, str(error), error.wait_s, fruitless, patience)
         except BROKEN as error:
             _pause(url, _reason(error), None, fruitless, patience)
@@ -102,7 +121,7 @@ def fetch_text(url: str, patience: Patience) -> str | None:
     try:
         with _open(url, patience) as response:
             return response.read(4096).decode("utf-8", "replace")
-    except (UserError, _Again, *BROKEN):
+    except (UserError, _AgainError, *BROKEN):
         return None
 
 
@@ -111,12 +130,12 @@ def size_at(url: str, patience: Patience) -> int | None:
     try:
         with _open(url, patience, method="HEAD") as response:
             return _number(response.headers.get("Content-Length"))
-    except (UserError, _Again, *BROKEN):
+    except (UserError, _AgainError, *BROKEN):
         return None
 
 
 def _transfer(url: str, part: Path, size: int | None, patience: Patience, on_bytes: OnBytes) -> None:
-    """One attempt. Raises _Again where another one may do better."""
+    """One attempt. Raises _AgainError where another one may do better."""
     have = _size_of(part)
     if size is not None and have == size:
         return on_bytes(have, size)
@@ -129,7 +148,7 @@ def _transfer(url: str, part: Path, size: int | None, patience: Patience, on_byt
                 match = re.fullmatch(r"bytes (\d+)-\d+/(\d+|\*)", response.headers.get("Content-Range", ""))
                 if not match or int(match.group(1)) != have:
                     part.unlink()
-                    raise _Again("the server sent another part of the file than it was asked for")
+                    raise _AgainError("the server sent another part of the file than it was asked for")
                 first, total = have, _number(match.group(2))
             elif have:
                 log.info("the server does not continue a transfer; starting %s over", part.stem)
@@ -137,8 +156,13 @@ def _transfer(url: str, part: Path, size: int | None, patience: Patience, on_byt
             if size is not None and total != size:
                 raise UserError(f"{url}: the server offers {total} bytes, expected {size}")
             _write(response, part, first, total, on_bytes)
+    except _OutOfRangeError as error:
+        if error.total == have:
+            return on_bytes(have, have)
+        part.unlink()
+        raise _AgainError("what an earlier download left is longer than the file; starting over") from error
     except BROKEN as error:
-        raise _Again(_reason(error)) from error
+        raise _AgainError(_reason(error)) from error
 
 
 def _write(response: Any, part: Path, first: int, total: int | None, on_bytes: OnBytes) -> None:
@@ -146,18 +170,25 @@ def _write(response: Any, part: Path, first: int, total: int | None, on_bytes: O
     with part.open("ab" if first else "wb") as file:
         on_bytes(position, total)
         while chunk := response.read1(CHUNK):
-            file.write(chunk)
+            try:
+                file.write(chunk)
+            except OSError as error:
+                if error.errno != errno.ENOSPC:
+                    raise
+                raise UserError(
+                    f"the disk is full, downloading to {part}; the same command goes on from there"
+                ) from error
             position += len(chunk)
             on_bytes(position, total)
     if total is not None and position < total:
-        raise _Again(f"the connection broke off after {position} of {total} bytes")
+        raise _AgainError(f"the connection broke off after {position} of {total} bytes")
     if total is not None and position > total:
         part.unlink()
-        raise _Again(f"the server sent more than the {total} bytes it announced")
+        raise _AgainError(f"the server sent more than the {total} bytes it announced")
 
 
 def _open(url: str, patience: Patience, headers: dict[str, str] | None = None, method: str = "GET") -> Any:
-    """The response to a request. Raises _Again for a busy server, UserError for one that says no."""
+    """The response to a request. Raises _AgainError for a busy server, UserError for one that says no."""
     if urlsplit(url).scheme not in ("http", "https"):
         raise UserError(f"{url}: expected an address that begins with http:// or https://")
     request = urllib.request.Request(url, headers={"User-Agent": AGENT, **(headers or {})}, method=method)
@@ -166,16 +197,14 @@ def _open(url: str, patience: Patience, headers: dict[str, str] | None = None, m
     except urllib.error.HTTPError as error:
         error.close()
         if error.code in BUSY:
-            raise _Again(f"HTTP {error.code} {error.reason}", _retry_after(error.headers)) from error
+            raise _AgainError(f"HTTP {error.code} {error.reason}", _retry_after(error.headers)) from error
         if error.code == 416 and headers and "Range" in headers:
-            raise UserError(
-                f"{url} is shorter than the part that an earlier download left: is it another file?"
-            ) from error
+            raise _OutOfRangeError(_number(error.headers.get("Content-Range", "").rpartition("/")[2])) from error
         raise UserError(f"{url}: the server answers HTTP {error.code} {error.reason}") from error
     except urllib.error.URLError as error:
-        # A name that is not known, or nobody there: as a rule a machine without internet, and waiting is no help.
-        if isinstance(error.reason, socket.gaierror | ConnectionRefusedError):
-            raise UserError(f"{urlsplit(url).netloc} cannot be reached ({error.reason}), wanted for {url}") from error
+        if isinstance(error.reason, NOBODY):
+            where = urlsplit(url).netloc
+            raise UnreachableError(f"{where} cannot be reached ({error.reason}), wanted for {url}") from error
         raise
 
 

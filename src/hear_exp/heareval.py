@@ -58,7 +58,7 @@ def read_embedded_task(folder: Path) -> Task:
         if task.embedding_type == "event":
             clips = _clips_of_frames(task, name, clips, labels)
         else:
-            clips = _clips_of_rows(path, clips, labels)
+            clips = _clips_of_rows(path, name, clips, labels)
         splits.append(Split(name, clips))
     return dataclasses.replace(task, splits=tuple(splits))
 
@@ -148,10 +148,10 @@ def _dimensions(folder: Path, split: str) -> tuple[int, int]:
     return shape[0], shape[1]
 
 
-def _clips_of_rows(path: Path, clips: Sequence[Clip], labels: list[list[str]]) -> tuple[Clip, ...]:
+def _clips_of_rows(path: Path, split: str, clips: Sequence[Clip], labels: list[list[str]]) -> tuple[Clip, ...]:
     """A scene split's clips in row order."""
     if len(labels) != len(clips):
-        raise UserError(f"{path}: {len(labels)} rows, but {path.name.split('.')[0]}.json has {len(clips)} clips")
+        raise UserError(f"{path}: {len(labels)} rows, but {split}.json has {len(clips)} clips")
     given = [frozenset(row) for row in labels]
     known = [frozenset(clip.labels) for clip in clips]
     if given == known:
@@ -162,7 +162,7 @@ def _clips_of_rows(path: Path, clips: Sequence[Clip], labels: list[list[str]]) -
     row = next(i for i in range(len(clips)) if given[i] != known[i])
     raise UserError(
         f"{path}: row {row} has the labels {labels[row]}, but the clip there, {clips[row].name}, "
-        f"has {list(clips[row].labels)} in SPLIT.json: the folder's files do not belong together"
+        f"has {list(clips[row].labels)} in {split}.json: the folder's files do not belong together"
     )
 
 

@@ -7,7 +7,15 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeRemainingColumn,
+    TransferSpeedColumn,
+)
 
 console = Console(stderr=True)
 
@@ -51,5 +59,37 @@ def search_bar(title: str) -> Iterator[Callable[[int, int, str], None]]:
 
         def update(done: int, total: int, note: str) -> None:
             progress.update(bar, completed=done, total=total, note=note)
+
+        yield update
+
+
+@contextmanager
+def bytes_bar(title: str) -> Iterator[Callable[[int, int | None], None]]:
+    """A bar over the bytes of a file, with speed and time left. Yields ``update(done, total)``; total None: unknown."""
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        DownloadColumn(),
+        TransferSpeedColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=console, transient=True) as progress:
+        bar = progress.add_task(title, total=None)
+
+        def update(done: int, total: int | None) -> None:
+            progress.update(bar, completed=done, total=total)
+
+        yield update
+
+
+@contextmanager
+def clips_bar(title: str, clips: int) -> Iterator[Callable[[int], None]]:
+    """A bar over clips. Yields ``update(done)``."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True) as progress:
+        bar = progress.add_task(title, total=clips)
+
+        def update(done: int) -> None:
+            progress.update(bar, completed=done)
 
         yield update

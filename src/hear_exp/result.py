@@ -58,6 +58,7 @@ class Result:
     ``scores`` maps a name to its value and, where there are folds, NAME_mean and NAME_std (ddof 1) as well.
     ``validation_score`` is the winner's monitored value on the first fold. ``leaderboard`` is where the score stands
     among the published ones (the fields of leaderboard.Rank); None for a task that is not on the leaderboard.
+    ``parts``: for a task that consists of several, each one's score, winner and embeddings.
     """
 
     model: str
@@ -83,6 +84,7 @@ class Result:
     finished: str = ""  # local time, ISO 8601
     versions: Mapping[str, str] = field(default_factory=dict)
     leaderboard: Mapping[str, Any] | None = None
+    parts: Mapping[str, Mapping[str, Any]] | None = None
 
     @property
     def spread(self) -> float | None:

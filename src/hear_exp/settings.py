@@ -5,16 +5,17 @@ from __future__ import annotations
 import dataclasses
 import logging
 import re
+import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 
 from .cache import Embeddings
-from .cli import chosen_groups, chosen_options, shipped
+from .cli import chosen_groups, chosen_options, conf_dir, shipped
 from .datamodule import fits_in_memory
 from .demo import ensure_demo_task
 from .embed import Embedded, embed_task
@@ -35,23 +36,60 @@ Config = Mapping[str, Any]
 
 @dataclasses.dataclass(frozen=True)
 class Source:
-    """Where embeddings come from: the model's ``name``, the ``device`` of the run, and how to have them."""
+    """Where embeddings come from: the model's ``name``, the ``device`` of the run, and how to have a task's."""
 
     name: str
     device: torch.device
-    embed: Callable[[], Embedded]
+    embed: Callable[[Task], Embedded]
+
+
+def load_tasks(config: Config, overrides: Sequence[str] = ()) -> list[Task]:
+    """The tasks whose scores make up the run's: one, but for a task that HEAR published in parts.
+
+    A demo task is generated first. With embeddings=heareval it is the task of ``embeddings.path``.
+    """
+    if config["embeddings"]["name"] == "heareval":
+        return [_with_own_settings(_load_embedded_task(config, overrides), {})]
+    choice = config["task"]
+    if not choice["path"]:
+        raise UserError("task=custom needs the folder of the task: task.path=FOLDER")
+    if choice.get("demo"):
+        ensure_demo_task(choice["name"], Path(choice["path"]))
+    folders = [Path(choice["path"], part) for part in choice.get("parts") or [""]]
+    missing = [folder for folder in folders if not folder.exists()]
+    if missing and choice.get("archives"):
+        places = shlex.join(o for o in overrides if re.match(r"\+{0,2}(task|paths)\.", o))
+        raise UserError(
+            f"{choice['name']} is not there yet ({missing[0]}); this fetches it, and tells its size before: "
+            f"python -m hear_exp.download task={choice['name']} {places}".rstrip()
+        )
+    return [_with_own_settings(read_task(folder), choice) for folder in folders]
 
 
 def load_task(config: Config, overrides: Sequence[str] = ()) -> Task:
-    """The task that ``task`` names, generated first where it is a demo task; or that of ``embeddings.path``."""
-    if config["embeddings"]["name"] == "heareval":
-        return _load_embedded_task(config, overrides)
-    path = config["task"]["path"]
-    if not path:
-        raise UserError("task=custom needs the folder of the task: task.path=FOLDER")
-    if config["task"].get("demo"):
-        ensure_demo_task(config["task"]["name"], Path(path))
-    return read_task(Path(path))
+    """The task that ``task`` names. Raises UserError for one in parts, where a command takes one folder only."""
+    tasks = load_tasks(config, overrides)
+    if len(tasks) > 1:
+        each = ", ".join(f"task.path={task.folder}" for task in tasks)
+        raise UserError(f"{config['task']['name']} consists of {len(tasks)} tasks, take one: task=custom with {each}")
+    return tasks[0]
+
+
+def _with_own_settings(task: Task, choice: Config) -> Task:
+    """``task`` with what HEAR 2021 set for it outside its metadata, which wins where it speaks.
+
+    Those settings are in the config file of the task, and hold for its folder too when that is given by its path.
+    """
+    if "archives" not in choice and not choice.get("demo"):
+        names = sorted(path.stem for path in (conf_dir() / "task").glob("*.yaml"))
+        choices = (shipped("task", name) for name in names)
+        choice = next((found for found in choices if found.get("task_name") == task.name), {})
+    return dataclasses.replace(
+        task,
+        predictor_grid={**choice.get("predictor_grid", {}), **task.predictor_grid},
+        postprocessing_grid={**choice.get("postprocessing_grid", {}), **task.postprocessing_grid},
+        early_stop_on_score=task.early_stop_on_score and choice.get("early_stop_on_score", True),
+    )
 
 
 def _load_embedded_task(config: Config, overrides: Sequence[str]) -> Task:
@@ -67,15 +105,15 @@ def _load_embedded_task(config: Config, overrides: Sequence[str]) -> Task:
     return read_embedded_task(Path(path))
 
 
-def load_source(config: Config, task: Task) -> Source:
+def load_source(config: Config) -> Source:
     """The embeddings that ``embeddings`` names: computed with the model, or imported; nothing is embedded yet."""
     cache = Path(config["paths"]["embeddings"])
     if config["embeddings"]["name"] == "heareval":
         model, device = str(config["embeddings"]["model"]), pick_device(config["trainer"]["accelerator"])
-        return Source(model, device, lambda: import_embeddings(task, model, cache))
+        return Source(model, device, lambda task: import_embeddings(task, model, cache))
     encoder = load_encoder(config)
     batch_seconds = config["embeddings"]["batch_seconds"]
-    return Source(encoder.name, encoder.device, lambda: embed_task(task, encoder, cache, batch_seconds))
+    return Source(encoder.name, encoder.device, lambda task: embed_task(task, encoder, cache, batch_seconds))
 
 
 def load_encoder(config: Config) -> Encoder:
@@ -88,6 +126,8 @@ def load_encoder(config: Config) -> Encoder:
             module=str(model["module"] or ""),
             weights=str(model["weights"] or ""),
             options=dict(model["options"] or {}),
+            install=str(model.get("install") or ""),
+            weights_url=str(model.get("weights_url") or ""),
         ),
         device,
     )
@@ -126,6 +166,29 @@ def make_grid(config: Config, task: Task, protocol: Protocol, overrides: Sequenc
                 f"(predictor.check_val_every_n_epoch={point['check_val_every_n_epoch']})"
             )
     return points
+
+
+class Plan(NamedTuple):
+    """One task of a run, and how it is evaluated; ``folder`` is for what its fits leave behind."""
+
+    task: Task
+    protocol: Protocol
+    protocol_changes: dict[str, Any]
+    points: list[dict[str, Any]]
+    folder: Path
+
+
+def make_plans(config: Config, folder: Path, overrides: Sequence[str]) -> list[Plan]:
+    """A plan for each of the run's tasks; several share the run's ``folder`` as FOLDER/parts/TASK."""
+    tasks = load_tasks(config, overrides)
+    plans = []
+    for task in tasks:
+        protocol, changes = make_protocol(config, task, overrides)
+        where = folder if len(tasks) == 1 else folder / "parts" / task.name
+        plans.append(Plan(task, protocol, changes, make_grid(config, task, protocol, overrides), where))
+    for plan in plans:
+        plan.folder.mkdir(parents=True, exist_ok=True)
+    return plans
 
 
 @contextmanager

@@ -72,26 +72,35 @@ def tone(rng: Generator, frequency: Signal, amplitudes: Signal) -> Signal:
     return scaled(np.interp(phase * _TABLE, np.arange(_TABLE + 1), np.append(period, period[0])))
 
 
-def timbre(rng: Generator, harmonics: int = 40, slope: tuple[float, float] = (0.3, 2.0)) -> Signal:
+def timbre(
+    rng: Generator, harmonics: int = 40, slope: tuple[float, float] = (0.3, 2.0), ripple_db: float = 6.0
+) -> Signal:
     """Amplitudes of harmonics 1, 2, ...: a random slope, a random resonance and a random ripple on top.
 
-    ``slope`` holds the limits of the exponent by which the amplitudes fall with the harmonic's number.
+    ``slope`` holds the limits of the exponent by which the amplitudes fall with the harmonic's number;
+    ``ripple_db`` is how far harmonics stray from that, and sets the resonance's height too.
     """
     number = np.arange(1, harmonics + 1)
-    decibels = -20 * rng.uniform(*slope) * np.log10(number) + rng.normal(0, 6, harmonics)
-    decibels += rng.uniform(0, 15) * np.exp(-0.5 * ((number - rng.uniform(1, 12)) / rng.uniform(1, 3)) ** 2)
+    decibels = -20 * rng.uniform(*slope) * np.log10(number) + rng.normal(0, ripple_db, harmonics)
+    resonance_db, centre, width = rng.uniform(0, 2.5 * ripple_db), rng.uniform(1, 12), rng.uniform(1, 3)
+    decibels += resonance_db * np.exp(-0.5 * ((number - centre) / width) ** 2)
     if rng.random() < 0.25:
         decibels[1::2] -= rng.uniform(10, 30)  # hollow, as a clarinet
     return 10 ** (decibels / 20)
 
 
 def note(rng: Generator, n: int, frequency_hz: float) -> Signal:
-    """A note of random timbre, vibrato and envelope, shape (n,); the fundamental is often weak or missing."""
-    amplitudes = timbre(rng) * 10 ** (rng.normal(0, 6, 40) / 20)
-    weak = rng.choice(3, p=[0.4, 0.4, 0.2])  # how many of the lowest harmonics are weak or missing
+    """A note of random timbre and envelope, shape (n,), whose pitch strays about ``frequency_hz``.
+
+    Its lowest harmonics are often weak or missing. The timbre stays that of an instrument, which a pitch network
+    hears through, while vibrato and drift blur a spectrum.
+    """
+    amplitudes = timbre(rng, ripple_db=4.0)
+    weak = rng.choice(3, p=[0.6, 0.3, 0.1])  # how many of the lowest harmonics
     amplitudes[:weak] *= 10 ** (-rng.uniform(15, 60) / 20)
     time = seconds(n)
-    cents = rng.uniform(0, 30) * np.sin(2 * np.pi * (rng.uniform(4, 7) * time + rng.random()))
+    cents = rng.uniform(0, 50) * np.sin(2 * np.pi * (rng.uniform(4, 7) * time + rng.random()))
+    cents += rng.normal(0, 50) * np.linspace(-1, 1, n)
     cents += rng.normal(0, 60) * np.exp(-time / rng.uniform(0.01, 0.04))  # a scoop into the note
     signal = tone(rng, frequency_hz * 2 ** (cents / 1200), amplitudes)
     decay_s = log_uniform(rng, 0.15, 3.0)

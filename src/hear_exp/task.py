@@ -15,9 +15,6 @@ from .scores import SCORES, score_kind
 
 SPLIT_MODES = ("trainvaltest", "new_split_kfold", "presplit_kfold")
 
-# What HEAR 2021 set for a task outside the task's own metadata.
-PREDICTOR_GRIDS: Mapping[str, dict[str, Any]] = {"dcase2016_task2": {"check_val_every_n_epoch": [10]}}
-
 
 @dataclass(frozen=True)
 class Event:
@@ -133,9 +130,8 @@ def read_task(folder: Path, *, needs_audio: bool = True) -> Task:
         raise UserError(
             f"{folder}: no audio folder (expected one named after its sample rate, such as 48000)"
         )
-    name = str(metadata.get("task_name", folder.name))
     return Task(
-        name=name,
+        name=str(metadata.get("task_name", folder.name)),
         version=str(metadata.get("version", "")),
         folder=folder,
         embedding_type=embedding_type,
@@ -147,7 +143,7 @@ def read_task(folder: Path, *, needs_audio: bool = True) -> Task:
         metrics=_metrics(path, metadata, embedding_type, prediction_type),
         sample_rates=tuple(rates),
         early_stop_on_score=_switch(path, metadata, "use_scoring_for_early_stopping", default=True),
-        predictor_grid=PREDICTOR_GRIDS.get(name, {}) | _settings(path, params, "task_specific_param_grid"),
+        predictor_grid=_settings(path, params, "task_specific_param_grid"),
         postprocessing_grid=_settings(path, params, "event_postprocessing_grid"),
         mode=str(metadata.get("mode", "")),
     )

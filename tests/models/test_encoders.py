@@ -9,7 +9,7 @@ from hear_exp.errors import UserError
 
 # Of each: sample rate, scene and timestamp dimensions, options.
 ENCODERS = {
-    "logmel": (16000, 640, 576, {}),
+    "logmel": (16000, 768, 640, {}),
     "naive": (44100, 4096, 4096, {}),
     "crepe": (16000, 2048, 2048, {}),
     "crepe-tiny": (16000, 256, 256, {"capacity": "tiny"}),

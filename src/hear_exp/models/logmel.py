@@ -1,7 +1,6 @@
 """Log-mel statistics: a strong baseline without weights or training, and cheap.
 
-Two spectra complement each other. A coarse one (64 ms windows, 64 bands, every 10 ms) follows how a sound moves;
-a fine one (256 ms windows, 256 bands, every 50 ms) resolves the harmonics of low notes.
+A log-mel spectrum (64 ms windows, 128 bands, every 10 ms), summarised over a clip or around a moment.
 """
 
 import torch
@@ -12,11 +11,10 @@ from hear_exp.errors import UserError
 from hear_exp.models._frames import centred_frames, check_audio, check_no_weights, check_positive, map_frames
 from hear_exp.models._mel import mel_filterbank
 
-__version__ = "1"
+__version__ = "2"
 
 _SAMPLE_RATE = 16_000
-_COARSE_SIZE, _COARSE_HOP_MS = 1024, 10.0
-_FINE_SIZE, _FINE_HOP_MS = 4096, 50.0
+_FRAME_SIZE, _FRAME_HOP_MS = 1024, 10.0
 # About the density of 16-bit rounding noise, so that digital silence is no outlier.
 _FLOOR = 5e-10
 _CHUNK_FRAMES = 2048
@@ -29,7 +27,6 @@ _SCALE_LEVEL = (-7.8, 1.4)
 _SCALE_STD = (1.1, 1.0)
 _SCALE_MAX = (-6.6, 1.6)
 _SCALE_CHANGE = (0.28, 0.21)
-_SCALE_FINE = (-7.9, 1.2)
 
 
 class Spectrum(torch.nn.Module):
@@ -62,73 +59,66 @@ class LogmelEncoder(torch.nn.Module):
 
     Attributes:
         sample_rate: in Hz.
-        scene_embedding_size: 6 n_mels + fine_mels dimensions: coarse standard deviation, maximum, mean change and
-            the means of the three thirds of a clip; fine mean.
-        timestamp_embedding_size: 5 n_mels + fine_mels dimensions: coarse means of the hops from two before to two
-            after; the fine spectrum.
+        scene_embedding_size: 6 n_mels dimensions: standard deviation, maximum, mean change, and the means of the
+            three thirds of a clip.
+        timestamp_embedding_size: 5 n_mels dimensions: means of the hops from two before to two after.
         hop_ms: milliseconds between timestamps.
     """
 
-    def __init__(self, n_mels: int, fine_mels: int, hop_ms: float) -> None:
+    def __init__(self, n_mels: int, hop_ms: float) -> None:
         super().__init__()
         self.sample_rate = _SAMPLE_RATE
-        self.scene_embedding_size = (3 + _PARTS) * n_mels + fine_mels
-        self.timestamp_embedding_size = (1 + 2 * _CONTEXT) * n_mels + fine_mels
+        self.scene_embedding_size = (3 + _PARTS) * n_mels
+        self.timestamp_embedding_size = (1 + 2 * _CONTEXT) * n_mels
         self.hop_ms = hop_ms
-        self.coarse = Spectrum(_COARSE_SIZE, n_mels)
-        self.fine = Spectrum(_FINE_SIZE, fine_mels)
+        self.spectrum = Spectrum(_FRAME_SIZE, n_mels)
 
     def scene(self, audio: Tensor) -> Tensor:
         """Embed clips: (clips, samples) -> (clips, scene_embedding_size)."""
-        coarse, _ = self.coarse.of_clips(audio, _COARSE_HOP_MS)
-        fine, _ = self.fine.of_clips(audio, _FINE_HOP_MS)
+        levels, _ = self.spectrum.of_clips(audio, _FRAME_HOP_MS)
         # Of a single frame the change is 0, not the mean of nothing.
-        change = coarse.diff(dim=1).abs().sum(dim=1) / max(1, coarse.shape[1] - 1)
+        change = levels.diff(dim=1).abs().sum(dim=1) / max(1, levels.shape[1] - 1)
         # Parts of a clip overlap where it has fewer frames than parts.
-        parts = F.adaptive_avg_pool1d(coarse.transpose(1, 2), _PARTS).transpose(1, 2).flatten(1)
+        parts = F.adaptive_avg_pool1d(levels.transpose(1, 2), _PARTS).transpose(1, 2).flatten(1)
         statistics = [
-            _scaled(coarse.std(dim=1, correction=0), _SCALE_STD),
-            _scaled(coarse.amax(dim=1), _SCALE_MAX),
+            _scaled(levels.std(dim=1, correction=0), _SCALE_STD),
+            _scaled(levels.amax(dim=1), _SCALE_MAX),
             _scaled(change, _SCALE_CHANGE),
             _scaled(parts, _SCALE_LEVEL),
-            _scaled(fine.mean(dim=1), _SCALE_FINE),
         ]
         return torch.cat(statistics, dim=1)
 
     def timestamps(self, audio: Tensor) -> tuple[Tensor, Tensor]:
         """Embed moments: (clips, samples) -> (clips, frames, timestamp_embedding_size) and (clips, frames) ms."""
-        coarse, _ = self.coarse.of_clips(audio, _COARSE_HOP_MS)
-        fine, timestamps = self.fine.of_clips(audio, self.hop_ms)
-        hop = round(self.hop_ms / _COARSE_HOP_MS)
+        levels, _ = self.spectrum.of_clips(audio, _FRAME_HOP_MS)
+        hop = round(self.hop_ms / _FRAME_HOP_MS)
         # Odd, so that a hop's mean is centred on its timestamp.
         width = 2 * (hop // 2) + 1
         edge = _CONTEXT * hop + width // 2
-        coarse = F.pad(coarse.transpose(1, 2), (edge, edge), mode="replicate")
-        means = F.avg_pool1d(coarse, width, hop).unfold(2, 1 + 2 * _CONTEXT, 1)  # (clips, n_mels, frames, context)
+        levels = F.pad(levels.transpose(1, 2), (edge, edge), mode="replicate")
+        means = F.avg_pool1d(levels, width, hop).unfold(2, 1 + 2 * _CONTEXT, 1)  # (clips, n_mels, frames, context)
         context = means.permute(0, 2, 3, 1).flatten(2)
-        return torch.cat([_scaled(context, _SCALE_LEVEL), _scaled(fine, _SCALE_FINE)], dim=2), timestamps
+        centres = torch.arange(context.shape[1], dtype=torch.float64, device=audio.device) * self.hop_ms
+        return _scaled(context, _SCALE_LEVEL), centres.expand(len(audio), -1)
 
 
-def load_model(
-    model_file_path: str = "", *, n_mels: int = 64, fine_mels: int = 256, hop_ms: float = 50.0
-) -> LogmelEncoder:
+def load_model(model_file_path: str = "", *, n_mels: int = 128, hop_ms: float = 50.0) -> LogmelEncoder:
     """Make the encoder.
 
     Args:
         model_file_path: must be empty: there are no weights.
-        n_mels: bands of the coarse spectrum.
-        fine_mels: bands of the fine spectrum.
+        n_mels: bands of the spectrum.
         hop_ms: milliseconds between timestamps, a multiple of 10.
 
     Raises:
-        UserError: if a weights file is given, a number is 0 or less, the bands are too many for their spectrum or
+        UserError: if a weights file is given, a number is 0 or less, the bands are too many for the spectrum or
             the hop is no multiple of 10 ms.
     """
     check_no_weights("logmel", model_file_path)
-    check_positive(n_mels=n_mels, fine_mels=fine_mels, hop_ms=hop_ms)
-    if hop_ms % _COARSE_HOP_MS:
-        raise UserError(f"hop_ms must be a multiple of {_COARSE_HOP_MS:g} ms for logmel, got {hop_ms}")
-    return LogmelEncoder(n_mels, fine_mels, float(hop_ms)).eval()
+    check_positive(n_mels=n_mels, hop_ms=hop_ms)
+    if hop_ms % _FRAME_HOP_MS:
+        raise UserError(f"hop_ms must be a multiple of {_FRAME_HOP_MS:g} ms for logmel, got {hop_ms}")
+    return LogmelEncoder(n_mels, float(hop_ms)).eval()
 
 
 @torch.no_grad()

@@ -3,24 +3,33 @@
 from pathlib import Path
 
 from hear_exp.models import hf_audio
-from hear_exp.models.hf_audio import (
-    WaveformEncoder,
-    __version__,
-    get_scene_embeddings,
-    get_timestamp_embeddings,
-)
+from hear_exp.models._windows import WindowedEncoder
+from hear_exp.models.hf_audio import __version__, get_scene_embeddings, get_timestamp_embeddings
 
 __all__ = ["__version__", "get_scene_embeddings", "get_timestamp_embeddings", "load_model", "weights_files"]
 
 DEFAULT_CHECKPOINT = "facebook/wav2vec2-large-100k-voxpopuli"
+# The published scores are of clips embedded whole, and the longest clips of HEAR's tasks have this length.
+CHUNK_SECONDS = 120.0
 
 
 def load_model(
-    model_file_path: str = "", *, checkpoint: str = "", layer: int | None = None, revision: str | None = None
-) -> WaveformEncoder:
+    model_file_path: str = "",
+    *,
+    checkpoint: str = "",
+    layer: int | None = None,
+    revision: str | None = None,
+    chunk_seconds: float | None = CHUNK_SECONDS,
+    context_seconds: float | None = None,
+) -> WindowedEncoder:
     """Load the encoder: hf_audio.load_model, with DEFAULT_CHECKPOINT where no checkpoint is given."""
     return hf_audio.load_model(
-        model_file_path, checkpoint=_or_default(model_file_path, checkpoint), layer=layer, revision=revision
+        model_file_path,
+        checkpoint=_or_default(model_file_path, checkpoint),
+        layer=layer,
+        revision=revision,
+        chunk_seconds=chunk_seconds,
+        context_seconds=context_seconds,
     )
 
 

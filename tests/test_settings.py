@@ -1,9 +1,10 @@
 """From a config to the objects of a run: whose value wins, and what is found out before any computing."""
 
-from dataclasses import replace
+from dataclasses import dataclasses
 
 import numpy as np
 import pytest
+import replace
 import torch
 from tiny import embed, write_task
 
@@ -113,12 +114,34 @@ def test_a_list_is_searched_and_a_value_is_fixed(compose, task):
         ("protocol.event_end=never", r"^protocol\.event_end is 'never', expected one of: "),
         ("+protocol.suffle=true", r"^unknown option: protocol\.suffle; a protocol has: "),
         ("protocol.grid_points=0", r"^protocol\.grid_points is 0, expected"),
+        ("seed=-1", r"^seed is -1, expected a whole number from 0 up$"),
+        ("seed=null", r"^seed is None, expected"),
+        ("data.in_memory=maybe", r"^data\.in_memory is 'maybe', expected true, false or auto$"),
+        ("trainer.precision=foo", r"^trainer\.precision is 'foo', expected one of: 32-true, "),
+        ("~predictor.name", r"^predictor\.name is missing"),
     ],
 )
 def test_bad_options(compose, task, override, sentence):
     config, overrides = compose(override)
     with pytest.raises(UserError, match=sentence):
+        settings.check_options(config)
         settings.make_grid(config, task, settings.make_protocol(config, task, overrides)[0], overrides)
+
+
+@pytest.mark.parametrize("options", ["[1]", "abc"])
+def test_model_options_are_names_and_values(compose, options):
+    config, _ = compose("model=hear", "model.module=tiny_model", f"model.options={options}")
+    with pytest.raises(UserError, match=r"^model\.options is .*, expected names and values: \{name: value\}$"):
+        settings.load_encoder(config)
+
+
+def test_a_tasks_own_postprocessing_may_be_one_value_but_not_any(compose, task):
+    config, overrides = compose()
+    one = dataclasses.replace(task, postprocessing_grid={"median_filter_ms": 150})
+    assert settings.make_protocol(config, one, overrides)[0].median_filter_ms == (150,)
+    bad = dataclasses.replace(task, postprocessing_grid={"min_duration": ["long"]})
+    with pytest.raises(UserError, match=r"event_postprocessing_grid\.min_duration is \['long'\], expected milliseconds"):
+        settings.make_protocol(config, bad, overrides)
 
 
 # Targets and the problem ------------------------------------------------------------------------------------

@@ -154,7 +154,7 @@ def install(archive: Path, beside: Path, place: Callable[[str], Path], on_bytes:
     """Unpack ``archive``, check that its task reads and is whole, and move it to where ``place`` says.
 
     ``place`` gives the task's new folder, which lies in ``beside``, by the name that its folder has in the archive;
-    it may raise to refuse that task. The task is unpacked in ``beside`` and renamed at the end, so that what is in
+    it may raise to refuse that task, and a task that is there already stays. The task is unpacked in ``beside`` and renamed at the end, so that what is in
     its place is whole. The caller holds a lock.
 
     Raises UserError for an archive that is broken, unsafe or no task, DiskFullError where there is no room; nothing
@@ -173,9 +173,16 @@ def install(archive: Path, beside: Path, place: Callable[[str], Path], on_bytes:
         except UserError as error:
             shown = str(error).replace(f"{found}{os.sep}", "").replace(str(found), found.name)
             raise UserError(f"{archive} holds a task that is not whole: {shown}") from error
-        if target.exists():
-            raise UserError(f"{target} is there already; remove it to install {archive.name}")
-        os.replace(found, target)
+        if not target.exists():
+            os.replace(found, target)
     finally:
         shutil.rmtree(building, ignore_errors=True)
-    return read_task(target)
+    return check_place(target)
+
+
+def check_place(folder: Path) -> Task:
+    """The task in ``folder``; raises UserError, saying how to mend it, where it is not whole."""
+    try:
+        return check_whole(folder)
+    except UserError as error:
+        raise UserError(f"{folder} is there but not whole: {error}. Remove it to have it installed anew") from error

@@ -160,7 +160,7 @@ def _near(option: str) -> str:
     if group:
         contents = [_plain(file) for file in (conf_dir() / group).glob("*.yaml")]
         known = set(config.get(group) or {key for content in contents for key in content.get(group, content)})
-    close = difflib.get_close_matches(name, sorted(known - {"defaults"}), n=1)
+    close = difflib.get_close_matches(name, sorted(known - {"defaults", name}), n=1)
     return f", did you mean {group + '.' if group else ''}{close[0]}?" if close else ""
 
 

@@ -13,7 +13,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 from omegaconf import OmegaConf
 
-from .archive import UNPACKED_PER_PACKED, DiskFullError, check_space, check_whole, human_size, install, md5_of
+from .archive import UNPACKED_PER_PACKED, DiskFullError, check_place, check_space, human_size, install, md5_of
 from .cli import conf_dir, shipped, start
 from .demo import ensure_demo_task
 from .errors import UserError
@@ -73,7 +73,7 @@ def run(config: dict[str, Any], folder: Path, overrides: list[str]) -> None:
             raise UserError(f"{len(failed)} archives failed: {'; '.join(map(str, failed))}")
     for place in folders:
         for rate in options.rates:
-            resample_task(check_whole(place), rate)
+            resample_task(check_place(place), rate)
 
 
 def hear_tasks() -> list[str]:
@@ -139,13 +139,7 @@ def _download(wanted: Sequence[Wanted], options: Options, folders: list[Path]) -
 
 def is_there(wanted: Wanted) -> bool:
     """Whether the task is in its place; raises UserError for something else, or less, in that place."""
-    if not wanted.place.exists():
-        return False
-    try:
-        check_whole(wanted.place)
-    except UserError as error:
-        raise UserError(f"{wanted.place} is there but not whole: {error}. Remove it to download it anew") from error
-    return True
+    return wanted.place.exists() and bool(check_place(wanted.place))
 
 
 def ask(origins: Sequence[Origin], options: Options) -> None:
@@ -207,7 +201,7 @@ def install_file(archive: Path, config: Mapping[str, Any], tasks: Sequence[Mappi
     places = {item.archive: item.place for item in wanted}
     if len(wanted) == 1 and is_there(wanted[0]):
         log.info("%s is there already: %s", wanted[0].task, wanted[0].place)
-        return check_whole(wanted[0].place)
+        return check_place(wanted[0].place)
     if tasks and not places:
         raise UserError(f"download.archive has no effect with task={tasks[0]['name']}, which is not downloaded")
     beside = next(iter(places.values())).parent if places else Path(config["paths"]["tasks"])

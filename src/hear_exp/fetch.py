@@ -107,7 +107,7 @@ def fetch_json(url: str, patience: Patience) -> Any:
         try:
             with _open(url, patience) as response:
                 return json.loads(response.read())
-        except ValueError as error:
+        except (json.JSONDecodeError, UnicodeDecodeError) as error:
             raise UserError(f"{url}: expected JSON, got something else: {error}") from error
         except _AgainError as error:
             _pause(url, str(error), error.wait_s, fruitless, patience)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+import math
 import re
 import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -32,6 +33,8 @@ from .task import Task, read_task
 log = logging.getLogger(__name__)
 
 Config = Mapping[str, Any]
+
+PRECISIONS = ("32-true", "bf16-mixed", "16-mixed", "64-true")  # Lightning's names
 
 
 @dataclasses.dataclass(frozen=True)
@@ -119,6 +122,8 @@ def load_source(config: Config) -> Source:
 def load_encoder(config: Config) -> Encoder:
     """The model that ``model`` names, on the device that ``trainer`` names."""
     model = config["model"]
+    if not isinstance(model["options"], Mapping | None):
+        raise UserError(f"model.options is {model['options']!r}, expected names and values: {{name: value}}")
     device = pick_device(config["trainer"]["accelerator"])
     return Encoder(
         Model(
@@ -133,6 +138,20 @@ def load_encoder(config: Config) -> Encoder:
     )
 
 
+def check_options(config: Config) -> None:
+    """Raises UserError for a value that would fail only after the work of embedding."""
+    seed, in_memory, precision = config["seed"], config["data"]["in_memory"], config["trainer"]["precision"]
+    if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
+        raise UserError(f"seed is {seed!r}, expected a whole number from 0 up")
+    if in_memory not in (True, False, "auto"):
+        raise UserError(f"data.in_memory is {in_memory!r}, expected true, false or auto")
+    if precision not in PRECISIONS:
+        raise UserError(f"trainer.precision is {precision!r}, expected one of: {', '.join(PRECISIONS)}")
+    if not config["predictor"].get("name"):
+        raise UserError("predictor.name is missing: a predictor config has one, which names it in the results")
+    check_workers(config["search"]["workers"], config["search"]["threads"])
+
+
 def make_protocol(config: Config, task: Task, overrides: Sequence[str]) -> tuple[Protocol, dict[str, Any]]:
     """The protocol with the task's postprocessings over it, and the fields the user changed from the shipped one."""
     chosen = protocol_from_config(config["protocol"])
@@ -141,11 +160,21 @@ def make_protocol(config: Config, task: Task, overrides: Sequence[str]) -> tuple
     set_by_user = {*chosen_options(list(overrides), "protocol"), *changes}
     grid = task.postprocessing_grid
     own: dict[str, Any] = {
-        field: tuple(grid[name])
+        field: _times(task, name, grid[name])
         for name, field in (("median_filter_ms", "median_filter_ms"), ("min_duration", "min_duration_ms"))
         if name in grid and field not in set_by_user
     }
     return dataclasses.replace(chosen, **own), changes
+
+
+def _times(task: Task, name: str, value: Any) -> tuple[float, ...]:
+    values = tuple(value) if isinstance(value, list | tuple) else (value,)
+    good = [not isinstance(v, bool) and isinstance(v, int | float) and 0 <= v < math.inf for v in values]
+    if not values or not all(good):
+        raise UserError(
+            f"{task.folder}: event_postprocessing_grid.{name} is {value!r}, expected milliseconds from 0 up"
+        )
+    return values
 
 
 def make_grid(config: Config, task: Task, protocol: Protocol, overrides: Sequence[str]) -> list[dict[str, Any]]:
@@ -157,7 +186,6 @@ def make_grid(config: Config, task: Task, protocol: Protocol, overrides: Sequenc
         *chosen_options(list(overrides), "predictor"),
         *(key for key, value in predictor.items() if key in published and value != published[key]),
     }
-    check_workers(config["search"]["workers"], config["search"]["threads"])
     points = expand_grid(apply_task_grid(predictor, task.predictor_grid, sorted(chosen)), protocol)
     for point in points:
         if "max_epochs" in point and point["max_epochs"] < point["check_val_every_n_epoch"]:
@@ -180,6 +208,7 @@ class Plan(NamedTuple):
 
 def make_plans(config: Config, folder: Path, overrides: Sequence[str]) -> list[Plan]:
     """A plan for each of the run's tasks; several share the run's ``folder`` as FOLDER/parts/TASK."""
+    check_options(config)
     tasks = load_tasks(config, overrides)
     plans = []
     for task in tasks:

@@ -261,7 +261,7 @@ def test_embedding_does_not_depend_on_the_batch_and_is_the_same_again(fixed):
 
 
 def test_length_cannot_be_set(fixed):
-    with pytest.raises(UserError, match="chunk_seconds has no effect on a .* model, whose input has a fixed length"):
+    with pytest.raises(UserError, match=r"chunk_seconds has no effect on a .* model, whose input has a fixed length"):
         hf_audio.load_model(fixed, chunk_seconds=10)
     with pytest.raises(UserError, match="less than half of the"):
         hf_audio.load_model(fixed, context_seconds=2)

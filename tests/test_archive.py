@@ -218,7 +218,14 @@ def test_md5(tmp_path):
 
 @pytest.mark.parametrize(
     ("text", "expected"),
-    [(HEX, HEX), (f"{HEX}  a.tar.gz\n", HEX), (f"{HEX.upper()} *a\n", HEX), ("", None), ("abc", None), (HEX + "0", None)],
+    [
+        (HEX, HEX),
+        (f"{HEX}  a.tar.gz\n", HEX),
+        (f"{HEX.upper()} *a\n", HEX),
+        ("", None),
+        ("abc", None),
+        (HEX + "0", None),
+    ],
 )
 def test_parse_md5(text, expected):
     assert parse_md5(text) == expected

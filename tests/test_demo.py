@@ -51,12 +51,11 @@ def generate_small(folder: Path, barrier) -> None:
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory) -> dict[str, Task]:
-    """All four tasks in full, each generated once, and how long that took."""
+    """All four tasks in full, each generated once."""
     root = tmp_path_factory.mktemp("demo")
-    start = time.perf_counter()
+    start = time.process_time()  # of all threads; wall time says more about what else the machine does
     tasks = {name: read_task(ensure_demo_task(name, root / name)) for name in DEMO_TASKS}
-    seconds = time.perf_counter() - start
-    assert seconds < 60  # about 12 on two cores that are free
+    assert time.process_time() - start < 60  # about 19 on the machines this was written on
     return tasks
 
 

@@ -1,6 +1,6 @@
 """From a config to the objects of a run: whose value wins, and what is found out before any computing."""
 
-from dataclasses import dataclasses
+from dataclasses import replace
 
 import numpy as np
 import pytest

@@ -93,18 +93,18 @@ def unpack(archive: Path, folder: Path, on_bytes: OnBytes = _ignore) -> None:
 
 def _unpack_member(archive: Path, tar: tarfile.TarFile, member: tarfile.TarInfo, folder: Path) -> None:
     path = folder.joinpath(*_safe_parts(archive, member.name))
-    if member.isdir():
-        path.mkdir(parents=True, exist_ok=True)
-        return
-    if not member.isreg():
+    if not member.isdir() and not member.isreg():
         kind = "a link" if member.issym() or member.islnk() else "neither a file nor a folder"
         raise UserError(f"{archive} is not to be trusted: {member.name!r} is {kind}; nothing of it was installed")
     if member.size > shutil.disk_usage(folder).free:
         raise OSError(errno.ENOSPC, "no space left")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    content = tar.extractfile(member)
-    assert content is not None
     try:
+        if member.isdir():
+            path.mkdir(parents=True, exist_ok=True)
+            return
+        path.parent.mkdir(parents=True, exist_ok=True)
+        content = tar.extractfile(member)
+        assert content is not None
         with path.open("xb") as file:  # x: no member may write over, or through, what another one wrote
             shutil.copyfileobj(content, file, CHUNK)
     except (FileExistsError, IsADirectoryError, NotADirectoryError):

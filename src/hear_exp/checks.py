@@ -93,7 +93,7 @@ class Subject:
 
     def scene(self, audio: np.ndarray) -> np.ndarray:
         """Scene embeddings, float32, of whatever shape the module gives them."""
-        return self._array("get_scene_embeddings", self.call("get_scene_embeddings", audio))
+        return self._array("get_scene_embeddings", self.call("get_scene_embeddings", audio), np.float32)
 
     def timestamps(self, audio: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Timestamp embeddings, float32, and timestamps, float64, of whatever shape the module gives them."""
@@ -102,18 +102,18 @@ class Subject:
             raise UserError(
                 f"get_timestamp_embeddings returned {type(output).__name__}, expected embeddings and timestamps"
             )
-        embeddings, times = (self._array("get_timestamp_embeddings", value) for value in output)
-        return embeddings.astype(np.float32, copy=False), times
+        embeddings = self._array("get_timestamp_embeddings", output[0], np.float32)
+        return embeddings, self._array("get_timestamp_embeddings", output[1], np.float64)
 
     def both(self, audio: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Scene and timestamp embeddings, float32."""
-        return self.scene(audio).astype(np.float32, copy=False), self.timestamps(audio)[0]
+        return self.scene(audio), self.timestamps(audio)[0]
 
-    def _array(self, function: str, value: Any) -> np.ndarray:
+    def _array(self, function: str, value: Any, dtype: type) -> np.ndarray:
         backend = self.loaded[1]
         if not backend.is_tensor(value):
             raise UserError(f"{function} returned {type(value).__name__}, expected a {backend.tensor_class}")
-        return backend.array(value, np.float64)
+        return backend.array(value, dtype)
 
 
 def run_checks(subject: Subject, checks: Sequence[Check]) -> Iterator[Finding]:

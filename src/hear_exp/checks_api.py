@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from .checks import FAIL, PASS, WARNING, Check, Outcome, Subject
-from .encoder import FUNCTIONS, check_functions, read_size
+from .encoder import FUNCTIONS, SIZES, check_functions, read_size
 
 SAMPLE_RATES = (16000, 22050, 32000, 44100, 48000)
 SECONDS = (1.07, 1.98, 2.74, 4.0)
@@ -39,9 +39,8 @@ def check_sample_rate(subject: Subject) -> Outcome:
 
 
 def check_sizes(subject: Subject) -> Outcome:
-    """scene_embedding_size and timestamp_embedding_size are whole numbers above 0."""
-    names = ("scene_embedding_size", "timestamp_embedding_size")
-    scene, event = (read_size(subject.loaded[0], name, subject.model) for name in names)
+    """sample_rate, scene_embedding_size and timestamp_embedding_size are whole numbers above 0."""
+    _, scene, event = (read_size(subject.loaded[0], name, subject.model) for name in SIZES)
     return Outcome(PASS, f"scene {scene}, timestamp {event}")
 
 
@@ -126,7 +125,7 @@ def coverage(first_ms: float, last_ms: float, hop_ms: float, length_ms: float) -
         return Outcome(FAIL, f"{where}: outside of the clip")
     if last_ms < length_ms - 2 * hop_ms:
         return Outcome(FAIL, f"{where}: two hops or more are missing at its end")
-    if last_ms < length_ms - max(hop_ms, LARGEST_HOP_MS):
+    if last_ms < length_ms - min(hop_ms, LARGEST_HOP_MS):
         return Outcome(WARNING, f"{where}: events at its end may be missed")
     if first_ms > hop_ms:
         return Outcome(WARNING, f"{where}: the first hop is missing")
@@ -148,15 +147,14 @@ def _times(subject: Subject, seconds: float) -> np.ndarray:
     return subject.timestamps(subject.noise(2, seconds))[1]
 
 
-_SIZES = ("sample rate", "embedding sizes")
 API_CHECKS = (
     Check("import", check_import),
     Check("functions", check_the_functions, ("import",)),
     Check("load_model", check_load, ("functions",)),
     Check("sample rate", check_sample_rate, ("load_model",)),
     Check("embedding sizes", check_sizes, ("load_model",)),
-    Check("scene shape", check_scene_shape, _SIZES),
-    Check("timestamp shape", check_timestamp_shape, _SIZES),
+    Check("scene shape", check_scene_shape, ("embedding sizes",)),
+    Check("timestamp shape", check_timestamp_shape, ("embedding sizes",)),
     Check("dtype", check_dtype, ("scene shape", "timestamp shape")),
     Check("timestamp units", check_units, ("timestamp shape",)),
     Check("timestamps ascend", check_ascending, ("timestamp shape",)),

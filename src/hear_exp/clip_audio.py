@@ -137,7 +137,7 @@ def write_clip(cut: Cut, paths: dict[int, Path], length_s: float | None, scale_p
     A mono 16-bit wav file of the right rate and length is copied byte for byte. Samples beyond 16 bits are clipped to
     the largest value there is, or with ``scale_peaks`` the clip is made as loud as fits, the same at all rates.
 
-    Raises UserError for audio that breaks off or holds NaN or infinite samples.
+    Raises UserError for audio that breaks off or holds NaN or infinite samples, OSError where it cannot write.
     """
     mono = _read(cut, length_s)
     clips = {rate: _at_rate(mono, cut, rate, length_s) for rate in paths}
@@ -150,13 +150,20 @@ def write_clip(cut: Cut, paths: dict[int, Path], length_s: float | None, scale_p
         if _is_copy(cut, rate, len(pcm)):
             shutil.copyfile(cut.recording.path, path)
         else:
-            soundfile.write(path, pcm, rate, subtype="PCM_16", format="WAV")
+            _write_wav(path, pcm, rate)
     return Written(len(clips[min(paths)]) / min(paths), peak, digest)
 
 
 def to_16_bits(samples: np.ndarray) -> np.ndarray:
     """Samples in [-1, 1] as int16; what lies beyond gets the nearest value, and never wraps around."""
     return np.clip(np.round(samples * 32768.0), -32768, 32767).astype(np.int16)
+
+
+def _write_wav(path: Path, pcm: np.ndarray, rate: int) -> None:
+    try:
+        soundfile.write(path, pcm, rate, subtype="PCM_16", format="WAV")
+    except soundfile.LibsndfileError as error:
+        raise OSError(str(error)) from error  # a full disk is no fault of the recording
 
 
 def _is_copy(cut: Cut, rate: int, frames: int) -> bool:

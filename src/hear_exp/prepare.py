@@ -174,6 +174,8 @@ def _clips(
 
 def _checked_target(options: Options) -> Path:
     target = Path(options.out)
+    if target.is_dir():
+        target = target.resolve()  # a link stays, what it points to is replaced
     if target.exists() or target.is_symlink():
         if not options.overwrite:
             raise UserError(f"{target} is there already; choose another folder, or replace it with overwrite=true")

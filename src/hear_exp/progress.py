@@ -46,6 +46,15 @@ def embedding_bar(title: str, clips: int, done: int) -> Iterator[Callable[[int, 
 
 
 @contextmanager
+def demo_bar(title: str) -> Iterator[Callable[[int, int], None]]:
+    """A bar over clips. Yields ``update(done, total)``; nothing shows before the first call."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("clips"))
+    with Progress(*columns, console=console, transient=True) as progress:
+        bar = progress.add_task(title, total=None, visible=False)
+        yield lambda done, total: progress.update(bar, completed=done, total=total, visible=True)
+
+
+@contextmanager
 def search_bar(title: str) -> Iterator[Callable[[int, int, str], None]]:
     """A bar over the fits of a search. Yields ``update(done, total, note)``."""
     columns = (

@@ -25,6 +25,7 @@ from .errors import UserError
 from .fit import Problem
 from .grid import apply_task_grid, expand_grid
 from .heareval import import_embeddings, read_embedded_task
+from .progress import demo_bar
 from .protocol import Protocol, changed_fields, protocol_from_config
 from .search import check_workers, warm_up
 from .targets import frame_targets, scene_targets
@@ -57,7 +58,8 @@ def load_tasks(config: Config, overrides: Sequence[str] = ()) -> list[Task]:
     if not choice["path"]:
         raise UserError("task=custom needs the folder of the task: task.path=FOLDER")
     if choice.get("demo"):
-        ensure_demo_task(choice["name"], Path(choice["path"]))
+        with demo_bar(f"generating {choice['name']}") as progress:
+            ensure_demo_task(choice["name"], Path(choice["path"]), progress=progress)
     folders = [Path(choice["path"], part) for part in choice.get("parts") or [""]]
     missing = [folder for folder in folders if not folder.exists()]
     if missing and choice.get("archives"):
@@ -121,20 +123,21 @@ def load_source(config: Config) -> Source:
 
 def load_encoder(config: Config) -> Encoder:
     """The model that ``model`` names, on the device that ``trainer`` names."""
+    return Encoder(describe_model(config), pick_device(config["trainer"]["accelerator"]))
+
+
+def describe_model(config: Config) -> Model:
+    """What ``model`` says, not loaded yet."""
     model = config["model"]
     if not isinstance(model["options"], Mapping | None):
         raise UserError(f"model.options is {model['options']!r}, expected names and values: {{name: value}}")
-    device = pick_device(config["trainer"]["accelerator"])
-    return Encoder(
-        Model(
-            name=str(model["name"] or "hear"),
-            module=str(model["module"] or ""),
-            weights=str(model["weights"] or ""),
-            options=dict(model["options"] or {}),
-            install=str(model.get("install") or ""),
-            weights_url=str(model.get("weights_url") or ""),
-        ),
-        device,
+    return Model(
+        name=str(model["name"] or "hear"),
+        module=str(model["module"] or ""),
+        weights=str(model["weights"] or ""),
+        options=dict(model["options"] or {}),
+        install=str(model.get("install") or ""),
+        weights_url=str(model.get("weights_url") or ""),
     )
 
 

@@ -8,7 +8,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -36,8 +36,11 @@ class Clip:
 @contextmanager
 def appearing(target: Path, overwrite: bool) -> Iterator[Path]:
     """A folder to build in, which becomes ``target`` at the end; an error or Ctrl-C removes it."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    building = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        building = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
+    except OSError as error:
+        raise UserError(f"cannot write in {target.parent}: {error}") from error
     old = building.with_name(building.name + ".old")
     try:
         building.chmod(0o777 & ~_umask())  # mkdtemp's own mode shuts out colleagues
@@ -46,12 +49,13 @@ def appearing(target: Path, overwrite: bool) -> Iterator[Path]:
             os.replace(target, old)
         try:
             os.replace(building, target)
-        except OSError as error:
+        except BaseException:
             if old.exists():
                 os.replace(old, target)
-            raise UserError(f"cannot move the finished task to {target}: {error}") from error
-    except UserError as error:
-        raise UserError(str(error).replace(str(building), str(target))) from error
+            raise
+    except (UserError, OSError) as error:
+        text = str(error) if isinstance(error, UserError) else f"cannot write {target}: {error}"
+        raise UserError(text.replace(str(building), str(target))) from error
     finally:
         shutil.rmtree(building, ignore_errors=True)
         shutil.rmtree(old, ignore_errors=True)
@@ -101,8 +105,9 @@ def write_audio(
             return str(error)
 
     results = []
-    with clips_bar("writing clips", len(clips)) as update:
-        for result in parallel(write, clips, 16):
+    # Closed on Ctrl-C at once: a thread that went on writing would undo the folder's removal.
+    with clips_bar("writing clips", len(clips)) as update, closing(parallel(write, clips, 16)) as found:
+        for result in found:
             results.append(result)
             update(len(results))
     skips.leave_out("recordings break off or cannot be decoded", [r for r in results if isinstance(r, str)], len(clips))

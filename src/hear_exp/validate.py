@@ -1,0 +1,93 @@
+"""``python -m hear_exp.validate model=MODEL``: does a model keep the HEAR API, and well?
+
+Prints a report, writes it to validation.json in the run's folder, and ends with status 1 where a check fails.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .cli import start
+from .errors import UserError
+
+if TYPE_CHECKING:
+    from .checks import Finding
+
+# What the options of python -m hear_exp beyond these decide has no part in a validation.
+_GROUPS = ("model", "trainer", "validate", "paths", "hydra")
+_COLOURS = {"pass": "green", "warning": "yellow", "fail": "bold red", "skipped": "dim"}
+
+
+def run(config: dict[str, Any], folder: Path, overrides: list[str]) -> None:
+    """Run all checks on the model that ``model`` names. Raises UserError where one fails."""
+    _check_overrides(overrides)
+    limits = config["validate"]
+    _check_limits(limits)
+    from rich.console import Console
+
+    from .checks import Subject, run_checks
+    from .checks_conduct import CHECKS
+    from .encoder import pick_device
+    from .progress import console
+    from .settings import describe_model
+
+    model = describe_model(config)
+    device = pick_device(config["trainer"]["accelerator"])
+    subject = Subject(model, device, float(limits["long_minutes"]), float(limits["memory_gb"]))
+    findings: list[Finding] = []
+    with console.status("") as status:
+        iterator = run_checks(subject, CHECKS)
+        for check in CHECKS:
+            status.update(f"{check.name} ({len(findings) + 1} of {len(CHECKS)})")
+            findings.append(next(iterator))
+    write_findings(folder / "validation.json", model.name, device.type, findings)
+    print_findings(Console(), f"{model.name} on {device.type}", findings)
+    failed = [finding.check for finding in findings if finding.status == "fail"]
+    if failed:
+        raise UserError(f"model {model.name} fails {len(failed)} of {len(findings)} checks: {', '.join(failed)}")
+
+
+def print_findings(console: Any, title: str, findings: Sequence[Finding]) -> None:
+    """Print a table of the findings and a line that counts them."""
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(title=title, title_justify="left", show_edge=False)
+    for name in ("check", "", "reason"):
+        table.add_column(name, no_wrap=name != "reason")
+    for finding in findings:
+        table.add_row(finding.check, Text(finding.status, style=_COLOURS[finding.status]), Text(finding.reason))
+    console.print(table)
+    counts = Counter(finding.status for finding in findings)
+    console.print(", ".join(f"{counts[status]} {status}" for status in _COLOURS if counts[status]))
+
+
+def write_findings(path: Path, model: str, device: str, findings: Sequence[Finding]) -> None:
+    """Write the findings as JSON."""
+    content = {"model": model, "device": device, "checks": [asdict(finding) for finding in findings]}
+    path.write_text(json.dumps(content, indent=1), encoding="utf-8")
+
+
+def _check_overrides(overrides: Sequence[str]) -> None:
+    for override in overrides:
+        match = re.match(r"[+~]*(\w+)", override)
+        if match and match.group(1) not in _GROUPS:
+            raise UserError(f"{override} has no effect on a validation; it takes options of {', '.join(_GROUPS)}")
+
+
+def _check_limits(limits: Mapping[str, Any]) -> None:
+    for name, lowest in (("long_minutes", "0 (no long clip) or more"), ("memory_gb", "above 0")):
+        value = limits[name]
+        number = isinstance(value, int | float) and not isinstance(value, bool)
+        if not number or not (value >= 0 if name == "long_minutes" else value > 0):
+            raise UserError(f"validate.{name} is {value!r}, expected a number, {lowest}")
+
+
+if __name__ == "__main__":
+    start(run, "validate")

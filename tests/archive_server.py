@@ -71,7 +71,9 @@ class ArchiveServer:
             server.server_close()
             thread.join()
 
-    def _handler(outer) -> type[BaseHTTPRequestHandler]:
+    def _handler(self) -> type[BaseHTTPRequestHandler]:
+        outer = self
+
         class Handler(BaseHTTPRequestHandler):
             def log_message(self, *args) -> None:
                 pass

@@ -125,11 +125,9 @@ def test_goes_on_after_giving_up(server, fetch, packed):
     assert left() == []
 
 
-def test_ctrl_c_keeps_what_has_arrived(server, tmp_path, packed):
+def test_ctrl_c_keeps_what_has_arrived(server, fetch, tmp_path, packed):
     """A real process, a real signal; the same command goes on where it stopped."""
     server.slow_s = 10  # after the first piece
-    server.files[FILE] = packed + os.urandom(50_000)
-    server.md5[FILE] = hashlib.md5(server.files[FILE]).hexdigest()
     command = [sys.executable, "-m", "hear_exp.download", f"paths.root={tmp_path}", *from_(server)]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, cwd=tmp_path)
     part = tmp_path / PART
@@ -142,9 +140,13 @@ def test_ctrl_c_keeps_what_has_arrived(server, tmp_path, packed):
     assert "interrupted; what was done so far is kept, the same command goes on from there" in error
     assert "Traceback" not in error
     arrived = part.stat().st_size
-    assert 0 < arrived < len(server.files[FILE])
-    assert part.read_bytes() == server.files[FILE][:arrived]
+    assert 0 < arrived < len(packed)
+    assert part.read_bytes() == packed[:arrived]
     assert not (tmp_path / TARGET).exists()
+    server.slow_s = 0
+    assert fetch(*from_(server)) == ""
+    assert server.downloads == [None, f"bytes={arrived}-"]
+    assert read_task(TARGET).name == "tiny"
 
 
 def test_two_processes_download_once(server, tmp_path):
@@ -171,10 +173,15 @@ def test_several_tasks(server, fetch, packed, tmp_path):
     assert read_task(TARGET).name == "tiny"
 
 
-def test_sweep(server, fetch, capsys):
+def test_sweep(server, fetch, monkeypatch):
+    """A demo task is generated, and a folder of one's own needs nothing."""
+    generated = []
+    monkeypatch.setattr(
+        download, "ensure_demo_task", lambda name, folder, progress: generated.append((name, folder)) or folder
+    )
     assert fetch("-m", "task=esc50,custom,demo_tags", *from_(server)[1:]) == ""
     assert read_task(TARGET).name == "tiny"
-    assert (Path("data/tasks") / "demo_tags" / "task_metadata.json").exists()
+    assert generated == [("demo_tags", Path("data/tasks/demo_tags"))]
 
 
 # Lies and evil -----------------------------------------------------------------------------------------------
@@ -241,9 +248,8 @@ def test_no_internet(fetch):
 
 
 def options(**changes) -> download.Options:
-    default = dict(
-        mirror=None, archive=None, resample=None, yes=False, ask_above_gb=5, record="", attempts=1, pause_s=0
-    )
+    default = {"mirror": None, "archive": None, "resample": None, "yes": False, "ask_above_gb": 5}
+    default |= {"record": "", "attempts": 1, "pause_s": 0}
     return download.Options(**{**default, **changes})
 
 
@@ -372,6 +378,11 @@ def test_an_archive_on_disk_with_a_checksum(fetch, packed, tmp_path):
         (["download.archive=a", "download.mirror=b"], "download.mirror and tasks have no effect with it"),
         (["download.archive=conftest.py", "task=demo_scene"], "has no effect with task=demo_scene"),
         (["task=esc5"], "there is no task called 'esc5'; choose one of: beehive_states,"),
+        (["task=esc50", "download.yes=maybe"], "download.yes is 'maybe', expected true or false"),
+        (["task=esc50", "download.ask_above_gb=much"], "download.ask_above_gb is 'much', expected a number"),
+        (["task=esc50", "download.resample=[16000,fast]"], "download.resample is 'fast', expected a sample rate"),
+        (["task=esc50", "download.attempts=0"], "download.attempts is 0, expected a number from 1 up"),
+        (["task=esc50", "download.mirror=ftp://host/a"], "expected an address that begins with http"),
         (["task=esc50", "download.yess=1"], "unknown option: download.yess"),
     ],
 )

@@ -13,7 +13,8 @@ from hear_exp.errors import UserError
 from hear_exp.fetch import Patience, UnreachableError, fetch, fetch_json, fetch_text, size_at
 
 NAME = "a.tar.gz"
-CONTENT = bytes(range(256)) * 1200  # 307 kB, more than a chunk
+CONTENT = bytes(range(256)) * 1200  # more than a chunk
+SIZE = 307_200
 SOON = Patience(attempts=3, pause_s=0.001, timeout_s=5)
 
 
@@ -37,7 +38,7 @@ def pauses(monkeypatch):
     return made
 
 
-def get(server, part, size=len(CONTENT), patience=SOON):
+def get(server, part, size=SIZE, patience=SOON):
     seen = []
     fetch(f"{server.address}/files/{NAME}", part, size, patience, lambda *position: seen.append(position))
     return seen
@@ -46,19 +47,19 @@ def get(server, part, size=len(CONTENT), patience=SOON):
 def test_whole_file(server, part):
     seen = get(server, part)
     assert part.read_bytes() == CONTENT
-    assert seen[0] == (0, len(CONTENT))
-    assert seen[-1] == (len(CONTENT), len(CONTENT))
+    assert seen[0] == (0, SIZE)
+    assert seen[-1] == (SIZE, SIZE)
     assert seen == sorted(seen)
     assert server.downloads == [None]
 
 
 def test_nothing_to_transfer(server, part):
     part.write_bytes(CONTENT)
-    assert get(server, part) == [(len(CONTENT), len(CONTENT))]
+    assert get(server, part) == [(SIZE, SIZE)]
     assert server.downloads == []
 
 
-@pytest.mark.parametrize("size", [len(CONTENT), None])
+@pytest.mark.parametrize("size", [SIZE, None])
 def test_breaks_off_and_goes_on(server, part, size):
     server.faults = [100_000, 50_000, 0]
     get(server, part, size)
@@ -71,7 +72,7 @@ def test_goes_on_from_a_former_process(server, part):
     get(server, part)
     assert part.read_bytes() == CONTENT
     assert server.downloads == ["bytes=200000-"]
-    assert server.sent == len(CONTENT) - 200_000
+    assert server.sent == SIZE - 200_000
 
 
 def test_starts_over_where_ranges_are_ignored(server, part):
@@ -80,7 +81,7 @@ def test_starts_over_where_ranges_are_ignored(server, part):
     get(server, part)
     assert part.read_bytes() == CONTENT
     assert server.downloads == [None, "bytes=100000-"]
-    assert server.sent == len(CONTENT) + 100_000
+    assert server.sent == SIZE + 100_000
 
 
 def test_breaking_off_at_the_same_place_for_ever_ends(server, part, pauses):
@@ -160,11 +161,11 @@ def test_silence_is_a_broken_connection(server, part):
 
 def test_a_size_that_is_not_the_listed_one(server, part):
     with pytest.raises(UserError, match="the server offers 307200 bytes, expected 307201"):
-        get(server, part, len(CONTENT) + 1)
+        get(server, part, SIZE + 1)
 
 
 def test_a_part_that_is_too_long_is_of_another_file(server, part):
-    part.write_bytes(b"x" * (len(CONTENT) + 5))
+    part.write_bytes(b"x" * (SIZE + 5))
     get(server, part)
     assert part.read_bytes() == CONTENT
 
@@ -180,7 +181,7 @@ def test_a_part_whose_file_is_of_unknown_size(server, part):
 
 def test_no_length_told(server, part):
     server.lengths = False
-    assert get(server, part, None)[-1] == (len(CONTENT), None)
+    assert get(server, part, None)[-1] == (SIZE, None)
     assert part.read_bytes() == CONTENT
 
 
@@ -209,7 +210,7 @@ def test_json_and_text(server, pauses):
     assert fetch_text(f"{server.address}/files/none.md5", SOON) is None
     server.files["a.md5"] = b"abc"
     assert fetch_text(f"{server.address}/files/a.md5", SOON) == "abc"
-    assert size_at(f"{server.address}/files/{NAME}", SOON) == len(CONTENT)
+    assert size_at(f"{server.address}/files/{NAME}", SOON) == SIZE
     assert size_at(f"{server.address}/files/none", SOON) is None
 
 

@@ -4,7 +4,6 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-import replace
 import torch
 from tiny import embed, write_task
 

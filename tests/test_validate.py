@@ -31,7 +31,8 @@ GOOD = """
             self.register_buffer("weight", torch.linspace(-1, 1, 1600).sin().reshape(200, 8))
 
         def forward(self, audio):
-            return (audio.unfold(1, 200, SKIP) @ self.weight).abs()
+            padded = torch.nn.functional.pad(audio, (100, 100))
+            return (padded.unfold(1, 200, SKIP) @ self.weight).abs()
 
     def load_model(model_file_path=""):
         return Net().eval()
@@ -41,10 +42,10 @@ GOOD = """
 
     def get_timestamp_embeddings(audio, model):
         embeddings = model(audio)
-        times = (torch.arange(embeddings.shape[1], dtype=torch.float64) * HOP + 100) / 16
+        times = (torch.arange(embeddings.shape[1], dtype=torch.float64) * HOP) / 16
         return embeddings, times.expand(len(audio), -1)
 """
-FORWARD = "return (audio.unfold(1, 200, SKIP) @ self.weight).abs()"
+FORWARD = "return (padded.unfold(1, 200, SKIP) @ self.weight).abs()"
 LOAD = "return Net().eval()"
 RETURN = "return embeddings, times.expand(len(audio), -1)"
 SCENE = "return get_timestamp_embeddings(audio, model)[0].mean(1)"
@@ -123,7 +124,8 @@ def test_crepe_passes(here):
     assert not statuses(findings("hear_exp.models.crepe", minutes=0.2, capacity="tiny"))
 
 
-def test_wav2vec2_passes_but_for_its_last_milliseconds(here, tmp_path):
+def test_wav2vec2_does_not_fail(here, tmp_path):
+    """A random network of it does not even tell a tone from noise; its last frame ends with the clip."""
     pytest.importorskip("transformers")
     sys.path.insert(0, os.path.join(os.path.dirname(__file__), "models"))
     from test_hf_audio import save
@@ -131,10 +133,10 @@ def test_wav2vec2_passes_but_for_its_last_milliseconds(here, tmp_path):
     found = findings(
         "hear_exp.models.wav2vec2", minutes=0.5, checkpoint=save(tmp_path), chunk_seconds=4.0, context_seconds=1.0
     )
-    assert statuses(found) == {
-        check: f"warning: {found[check].reason}" for check in ("timestamps cover", "long clip: timestamps")
-    }
+    warnings = ("timestamps cover", "long clip: timestamps", "long clip: drift")
+    assert statuses(found) == {check: f"warning: {found[check].reason}" for check in warnings}
     assert "events at its end may be missed" in found["timestamps cover"].reason
+    assert found["long clip: drift"].reason.startswith("not measured")
 
 
 # Broken models ----------------------------------------------------------------------------------------------
@@ -149,17 +151,17 @@ BROKEN = [
     ("scene shape", [(SCENE, SCENE + "[:, :5]")], "fail", r"shape \(4, 5\) for 4 clips of 1.07 s, expected \(4, 8\)"),
     ("scene shape", [(SCENE, "return [1.0] * 8")], "fail", "returned list, expected a torch.Tensor"),
     ("scene shape", [(FORWARD, "raise KeyError('x')")], "fail", "KeyError: 'x'"),
-    ("timestamp shape", [(RETURN, "return embeddings, times")], "fail", r"timestamps of shape \(85,\)"),
+    ("timestamp shape", [(RETURN, "return embeddings, times")], "fail", r"timestamps of shape \(86,\)"),
     ("timestamp shape", [(RETURN, "return embeddings")], "fail", "returned Tensor, expected embeddings and"),
-    ("timestamp shape", [(RETURN, "return embeddings[:1], times[None]")], "fail", r"embeddings of shape \(1, 85, 8\)"),
+    ("timestamp shape", [(RETURN, "return embeddings[:1], times[None]")], "fail", r"embeddings of shape \(1, 86, 8\)"),
     ("dtype", [(SCENE, SCENE + ".double()")], "fail", "get_scene_embeddings returns float64"),
     ("dtype", [(RETURN, "return embeddings.half(), times.expand(len(audio), -1)")], "fail", "returns float16"),
     ("dtype", [(RETURN, "return embeddings, times.long().expand(len(audio), -1)")], "warning", "timestamps are int64"),
     ("timestamp units", [("/ 16", "/ 16000")], "fail", "seconds\\? expected milliseconds"),
-    ("timestamp units", [("+ 100) / 16", "+ 100)")], "fail", "samples\\? expected milliseconds"),
+    ("timestamp units", [("* HOP) / 16", "* HOP)")], "fail", "samples\\? expected milliseconds"),
     ("timestamps ascend", [(RETURN, "return embeddings, -times.expand(len(audio), -1)")], "fail", "not finite and inc"),
-    ("timestamps ascend", [("/ 16", "/ 16 + 5 * (torch.arange(embeddings.shape[1]) % 2)")], "fail", "deviate by 5.0"),
-    ("timestamps cover", [("/ 16", "/ 16 + 500")], "fail", "run from 506.2 to .*: outside of the clip"),
+    ("timestamps ascend", [("/ 16", "/ 16 + 5 * (torch.arange(embeddings.shape[1]) % 2)")], "fail", r"deviate by 5\.\d ms"),
+    ("timestamps cover", [("/ 16", "/ 16 + 500")], "fail", "run from 500.0 to .*: outside of the clip"),
     ("timestamps cover", [("/ 16", "/ 32")], "fail", "missing at its end"),
     ("hop", [("HOP = 200", "HOP = 1600"), ("SKIP = 200", "SKIP = 1600")], "warning", "100.0 ms; HEAR asks"),
     ("eval mode", [(LOAD, "return Net()"), (FORWARD, FORWARD + " * (1 + self.training)")], "warning", "calls eval()"),
@@ -170,8 +172,8 @@ BROKEN = [
     ("audio unchanged", [(FORWARD, "audio *= 2; " + FORWARD)], "fail", "changes the audio"),
     ("silence", [(FORWARD, FORWARD + " / audio.std(1)[:, None, None]")], "fail", "NaN or infinite scene embeddings"),
     ("clipping audio", [(FORWARD, FORWARD + " / (1 - audio.mean(1))[:, None, None]")], "fail", "of clipping audio"),
-    ("20 ms", [("unfold(1, 200, SKIP)", "unfold(1, 400, SKIP)[..., :200]")], "fail", "RuntimeError: "),
-    ("20 ms", [("* HOP + 100", "* HOP + 350")], "warning", "a clip of 20 ms has a timestamp at 21.9 ms"),
+    ("20 ms", [("unfold(1, 200, SKIP)", "unfold(1, 800, SKIP)[..., :200]")], "fail", "RuntimeError: "),
+    ("20 ms", [("* HOP)", "* HOP + 180)")], "warning", "a clip of 20 ms has a timestamp at 23.8 ms"),
     ("long clip", [(FORWARD, "assert audio.shape[1] < 99999, 'too long'; " + FORWARD)], "fail", "AssertionError: too"),
     ("long clip", [(FORWARD, FORWARD + " / (audio.shape[1] < 99999)")], "fail", "NaN or infinite embeddings; 0.5 min"),
     ("long clip: timestamps", [("model(audio)", "model(audio)[:, :999]")], "fail", "are missing at its end"),
@@ -181,7 +183,7 @@ BROKEN = [
         "fail",
         r"\+1\d\d\.\d ms over 0.5 minutes: is the hop a whole",
     ),
-    ("long clip: drift", [(FORWARD, FORWARD + " * 0 + 1")], "warning", "not measured: noise bursts do not stand out"),
+    ("long clip: drift", [(FORWARD, FORWARD + " * 0 + 1")], "warning", "not measured: tones in noise do not stand out"),
 ]
 
 

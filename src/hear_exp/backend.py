@@ -91,8 +91,12 @@ def backend_of(model: Any, device: torch.device) -> Backend:
     """The backend of what a load_model returned. Raises UserError for anything but the two kinds of module."""
     if isinstance(model, torch.nn.Module):
         return TorchBackend(device)
-    if (tensorflow := _tensorflow()) is not None and isinstance(model, tensorflow.Module):
-        return TensorflowBackend(device)
+    if (tensorflow := _tensorflow()) is not None:
+        # A Keras model was a tf.Module when HEAR's API was written, and has not been one since Keras 3.
+        keras = sys.modules.get("keras")
+        kinds = (tensorflow.Module, keras.Layer) if hasattr(keras, "Layer") else (tensorflow.Module,)
+        if isinstance(model, kinds):
+            return TensorflowBackend(device)
     raise UserError(f"load_model returned {type(model).__name__}, expected a torch.nn.Module or a tf.Module")
 
 

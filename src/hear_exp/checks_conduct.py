@@ -168,7 +168,7 @@ def check_drift(subject: Subject) -> Outcome:
     """A sound at the end of the long clip is found as near its time as one at the start."""
     drift = subject.long.drift_ms
     if drift is None:
-        return Outcome(WARNING, "not measured: noise bursts do not stand out in the timestamp embeddings")
+        return Outcome(WARNING, "not measured: tones in noise do not stand out in the timestamp embeddings")
     text = f"{drift:+.1f} ms over {subject.long_minutes:g} minutes"
     if abs(drift) > max(LARGEST_HOP_MS, subject.long.hop_ms):
         return Outcome(FAIL, f"{text}: is the hop a whole number of samples, and are the timestamps made of it?")

@@ -127,7 +127,9 @@ def choose_rates(cuts: Sequence[Cut], wanted: Sequence[int], say: Callable[[str]
             f"the recordings differ in sample rate ({found}); all are written at {rates[0]} Hz (or choose: rates=[...])"
         )
     if poor := sum(cut.sample_rate < rates[-1] for cut in cuts):
-        say(f"{poor} of {len(cuts)} recordings have a lower sample rate than {rates[-1]} Hz: that adds nothing")
+        say(
+            f"{poor} of {len(cuts)} recordings have a lower sample rate than {rates[-1]} Hz, which adds nothing to them"
+        )
     return rates
 
 

@@ -19,8 +19,8 @@ from .demo import ensure_demo_task
 from .errors import UserError
 from .fetch import Patience, fetch
 from .origins import Origin, Wanted, find_origins, md5_beside, wanted_archives
-from .progress import bytes_bar
-from .resample import resample_task
+from .progress import bytes_bar, demo_bar
+from .resample import check_rate, resample_task
 from .task import Task
 
 log = logging.getLogger(__name__)
@@ -41,6 +41,14 @@ class Options:
     record: str
     attempts: int
     pause_s: float
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.yes, bool):
+            raise UserError(f"download.yes is {self.yes!r}, expected true or false")
+        if isinstance(self.ask_above_gb, bool) or not isinstance(self.ask_above_gb, int | float):
+            raise UserError(f"download.ask_above_gb is {self.ask_above_gb!r}, expected a number of gigabytes")
+        for rate in self.rates:  # now, not after hours of downloading
+            check_rate(rate)
 
     @property
     def patience(self) -> Patience:
@@ -107,7 +115,8 @@ def _generate(tasks: Sequence[Mapping[str, Any]]) -> list[Path]:
     for task in tasks:
         if task.get("demo"):
             log.info("%s is generated, there is nothing to download: %s", task["name"], task["path"])
-            folders.append(ensure_demo_task(task["name"], Path(task["path"])))
+            with demo_bar(f"generating {task['name']}") as progress:
+                folders.append(ensure_demo_task(task["name"], Path(task["path"]), progress=progress))
         elif not task.get("archives"):
             log.info("task=%s is a folder of your own, there is nothing to download", task["name"])
     return folders

@@ -19,10 +19,16 @@ from .errors import UserError
 
 GB = 1e9
 BURST_SECONDS = 1.0
-_NOISE, _BURST = 0.001, 0.3
-# A burst stands out where its frames are this many times farther from the clip's median than half of all frames.
-_STANDS_OUT = 3.0
-_MEDIAN_FRAMES = 1000
+_GRID_SECONDS = 0.1
+_SMOOTH_MS = 100.0
+# Tones in faint noise: they stand out for a network of pitch as well as for one of loudness. No whole number of their
+# periods is a usual frame.
+_TONES_HZ = (437.3, 883.9, 1321.1)
+_NOISE, _TONE = 0.001, 0.1
+# On a scale on which the typical frame is 0 and the middle of the first burst 1: what counts as part of a burst, and
+# what frames elsewhere may reach, or the bursts do not stand out.
+_PART, _NOISE_LIMIT = 0.2, 0.4
+_TYPICAL_FRAMES = 1000
 
 
 @dataclass(frozen=True)
@@ -93,6 +99,7 @@ def _measured(encoder: Encoder, minutes: float) -> Measured:
     took = time.perf_counter() - started
     peak = _memory_gb()[1]
     cuda = encoder.device.type == "cuda"
+    finite = bool(np.isfinite(scene).all() and np.isfinite(embeddings).all())
     hops = np.diff(times[0]) if times.shape[1] > 1 else np.zeros(1)
     return Measured(
         seconds=audio.shape[1] / encoder.sample_rate,
@@ -100,28 +107,31 @@ def _measured(encoder: Encoder, minutes: float) -> Measured:
         idle_gb=idle,
         gpu_gb=torch.cuda.max_memory_allocated() / GB if cuda else None,
         took_seconds=took,
-        finite=bool(np.isfinite(scene).all() and np.isfinite(embeddings).all()),
+        finite=finite,
         frames=times.shape[1],
         first_ms=float(times[0, 0]),
         last_ms=float(times[0, -1]),
         hop_ms=float(hops.mean()),
         deviation_ms=float(np.abs(hops - hops.mean()).max()),
-        drift_ms=drift_ms(embeddings[0], times[0], centres_ms),
+        drift_ms=drift_ms(embeddings[0], times[0], centres_ms) if finite else None,
     )
 
 
 def burst_clip(seconds: float, sample_rate: int) -> tuple[np.ndarray, tuple[float, float]]:
-    """A clip of faint noise with the same burst near its start and near its end.
+    """A clip of faint noise with the same burst of tones near its start and near its end.
 
     Returns float32 (1, samples) and the bursts' centres in milliseconds.
     """
     random = np.random.default_rng(0)
     audio = random.standard_normal((1, round(seconds * sample_rate)), dtype=np.float32) * np.float32(_NOISE)
     size = round(min(BURST_SECONDS, seconds / 10) * sample_rate)
-    burst = random.uniform(-_BURST, _BURST, size).astype(np.float32) * np.hanning(size).astype(np.float32)
-    starts = 2 * size, audio.shape[1] - 3 * size
+    time = np.arange(size)[:, None] / sample_rate
+    burst = np.sin(2 * np.pi * time * _TONES_HZ).sum(axis=1) * np.hanning(size) * _TONE
+    # Apart by a whole number of any usual hop, so that frames cut both bursts alike.
+    grid = max(1, round(_GRID_SECONDS * sample_rate))
+    starts = 2 * size, 2 * size + (audio.shape[1] - 5 * size) // grid * grid
     for start in starts:
-        audio[0, start : start + size] += burst
+        audio[0, start : start + size] += burst.astype(np.float32)
     early, late = ((start + (size - 1) / 2) * 1000 / sample_rate for start in starts)
     return audio, (early, late)
 
@@ -129,27 +139,39 @@ def burst_clip(seconds: float, sample_rate: int) -> tuple[np.ndarray, tuple[floa
 def drift_ms(embeddings: np.ndarray, times_ms: np.ndarray, centres_ms: tuple[float, float]) -> float | None:
     """How much later the second burst is found than the first, each against where it is; None: not found.
 
-    A burst is found at the centroid of its frames' distances from the clip's median embedding.
+    A burst is found at the centroid of its frames, which are those whose embeddings lie from the clip's typical one
+    in the direction in which the first burst's do.
 
     Args:
         embeddings: float32 (frames, dim).
         times_ms: float64 (frames,).
         centres_ms: of the two bursts.
     """
-    step = max(1, len(embeddings) // _MEDIAN_FRAMES)
-    median = np.median(embeddings[::step], axis=0)
-    usual = float(np.median(np.linalg.norm(embeddings[::step] - median, axis=1)))
     width = min(BURST_SECONDS * 1000, centres_ms[0] / 2)
+    some = embeddings[:: max(1, len(embeddings) // _TYPICAL_FRAMES)]
+    typical = np.median(some, axis=0)
+    middle = np.abs(times_ms - centres_ms[0]) <= width / 4
+    if middle.sum() < 1 or len(times_ms) < 2:
+        return None
+    direction = embeddings[middle].mean(axis=0) - typical
+    scale = float(direction @ direction)
+    if not scale > 0 or not np.isfinite(scale):
+        return None
+    # Smoothed, since embeddings of noise vary from frame to frame.
+    hop_ms = float(times_ms[-1] - times_ms[0]) / (len(times_ms) - 1)
+    frames = 2 * round(_SMOOTH_MS / hop_ms / 2) + 1
+    score = np.convolve((embeddings - typical) @ direction / scale, np.full(frames, 1 / frames), mode="same")
+    elsewhere = np.min([np.abs(times_ms - centre) for centre in centres_ms], axis=0) > 1.5 * width
+    noise = float(np.quantile(np.abs(score[elsewhere]), 0.99)) if elsewhere.any() else 0.0
+    if noise > _NOISE_LIMIT:
+        return None
+    weight = np.clip(score - max(_PART, noise), 0, None)
     found = []
     for centre in centres_ms:
         near = np.abs(times_ms - centre) <= 1.5 * width
-        if not near.any():
+        if not weight[near].any():
             return None
-        distance = np.linalg.norm(embeddings[near] - median, axis=1)
-        weight = np.clip(distance - _STANDS_OUT * usual, 0, None)
-        if not weight.sum() > 0:
-            return None
-        found.append(float((weight * times_ms[near]).sum() / weight.sum()))
+        found.append(float((weight[near] * times_ms[near]).sum() / weight[near].sum()))
     return (found[1] - centres_ms[1]) - (found[0] - centres_ms[0])
 
 

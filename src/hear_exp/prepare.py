@@ -174,7 +174,7 @@ def _clips(
 
 def _checked_target(options: Options) -> Path:
     target = Path(options.out)
-    if target.is_dir():
+    if target.is_symlink() and target.is_dir():
         target = target.resolve()  # a link stays, what it points to is replaced
     if target.exists() or target.is_symlink():
         if not options.overwrite:

@@ -9,7 +9,7 @@ import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from .errors import UserError
 from .prepare_options import Options
@@ -123,30 +123,30 @@ def clip_names(recordings: Sequence[Recording]) -> list[str]:
 
     'dog/a 1.flac' becomes 'dog_a_1.wav'; names that would meet get eight digits of their path's hash.
     """
-    parents = {PurePosixPath(recording.key).parent for recording in recordings}
-    common = os.path.commonpath(parents) if len({parent.is_absolute() for parent in parents}) == 1 else ""
-    names = [_plain_name(recording, common) for recording in recordings]
+    paths = [os.path.abspath(recording.path) for recording in recordings]
+    common = os.path.commonpath([os.path.dirname(path) for path in paths])
+    relative = [Path(os.path.relpath(path, common)) for path in paths]
+    names = [_plain_name(path, recording) for path, recording in zip(relative, recordings, strict=True)]
     taken = Counter(name.casefold() for name in names)
     return [
-        f"{name}.wav" if taken[name.casefold()] == 1 and len(name.encode()) <= _NAME_BYTES else _hashed(name, recording)
-        for name, recording in zip(names, recordings, strict=True)
+        f"{name}.wav"
+        if taken[name.casefold()] == 1 and len(name.encode()) <= _NAME_BYTES
+        else _hashed(name, f"{path.as_posix()}\n{recording.start_ms}\n{recording.end_ms}")
+        for name, path, recording in zip(names, relative, recordings, strict=True)
     ]
 
 
-def _plain_name(recording: Recording, common: str) -> str:
-    stem = PurePosixPath(os.path.relpath(recording.key, common or ".")).with_suffix("")
-    name = re.sub(
-        r"[^\w.+-]+", "_", unicodedata.normalize("NFC", "_".join(p for p in stem.parts if p not in ("..", "/")))
-    )
+def _plain_name(path: Path, recording: Recording) -> str:
+    parts = "_".join(path.with_suffix("").parts)
+    name = re.sub(r"[^\w.+-]+", "_", unicodedata.normalize("NFC", parts)).lstrip(".")
     if recording.end_ms is not None:
         name += f"_{recording.start_ms:g}-{recording.end_ms:g}ms"
-    return name.lstrip(".") or "clip"
+    return name or "clip"
 
 
-def _hashed(name: str, recording: Recording) -> str:
-    identity = f"{recording.path}\n{recording.start_ms}\n{recording.end_ms}".encode()
+def _hashed(name: str, identity: str) -> str:
     short = name.encode()[:_NAME_BYTES].decode(errors="ignore")
-    return f"{short}_{hashlib.sha256(identity).hexdigest()[:8]}.wav"
+    return f"{short}_{hashlib.sha256(identity.encode()).hexdigest()[:8]}.wav"
 
 
 def vocabulary(labels: Iterable[str]) -> list[str]:

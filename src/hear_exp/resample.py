@@ -18,6 +18,12 @@ from .task import Task, read_task
 log = logging.getLogger(__name__)
 
 
+def check_rate(rate: object) -> None:
+    """Raises UserError for what is no sample rate in hertz."""
+    if isinstance(rate, bool) or not isinstance(rate, int) or rate < 1:
+        raise UserError(f"download.resample is {rate!r}, expected a sample rate in hertz, such as 16000")
+
+
 def resample_task(task: Task, rate: int) -> Path:
     """Write TASK/RATE/SPLIT/NAME: mono 16-bit audio at ``rate`` hertz, from the highest rate that the task has.
 
@@ -28,8 +34,7 @@ def resample_task(task: Task, rate: int) -> Path:
 
     Returns the folder. Raises UserError for a rate that is no rate or above the task's own, and for unreadable audio.
     """
-    if isinstance(rate, bool) or not isinstance(rate, int) or rate < 1:
-        raise UserError(f"download.resample is {rate!r}, expected a sample rate in hertz, such as 16000")
+    check_rate(rate)
     target = task.folder / str(rate)
     with FileLock(task.folder / f".{rate}.lock"):
         if target.exists():

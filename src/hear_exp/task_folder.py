@@ -7,7 +7,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -105,8 +105,10 @@ def write_audio(
             return str(error)
 
     results = []
+    found = parallel(write, clips, 16)
+    assert isinstance(found, Generator)
     # Closed on Ctrl-C at once: a thread that went on writing would undo the folder's removal.
-    with clips_bar("writing clips", len(clips)) as update, closing(parallel(write, clips, 16)) as found:
+    with clips_bar("writing clips", len(clips)) as update, closing(found):
         for result in found:
             results.append(result)
             update(len(results))

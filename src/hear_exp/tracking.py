@@ -198,7 +198,8 @@ class WandbTracker(Tracker):
             self._run.log({f"curve/{key}": value for key, value in values.items() if value is not None})
         won = [i == _winner(result) for i in range(len(result.grid))]
         media = {"grid": _table(result.grid, winner=won), "folds": _table(result.folds)}
-        media |= {f"plots/{picture.stem}": wandb.Image(str(picture)) for picture in pictures}
+        names = [picture.relative_to(folder).with_suffix("").as_posix() for picture in pictures]  # plots/NAME
+        media |= {name: wandb.Image(str(picture)) for name, picture in zip(names, pictures, strict=True)}
         self._run.log(media)
         versions = {f"versions.{package}": version for package, version in result.versions.items()}
         self._run.config.update({**versions, "embedding_key": result.embedding_key, "folder": str(folder)})

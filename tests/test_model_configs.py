@@ -1,0 +1,120 @@
+"""Every file of conf/model composes; those of the published leaderboard say how to install what they name."""
+
+import ast
+import csv
+import importlib
+import importlib.util
+from pathlib import Path
+
+import pytest
+from hydra import compose, initialize_config_dir
+from omegaconf import OmegaConf
+
+from hear_exp import cli
+from hear_exp.encoder import Encoder, import_module
+from hear_exp.errors import UserError
+from hear_exp.settings import describe_model
+
+PROJECT = Path(__file__).parents[1]
+NAMES = sorted(path.stem for path in (PROJECT / "conf" / "model").glob("*.yaml"))
+LISTED = [name for name in NAMES if "leaderboard" in OmegaConf.load(PROJECT / "conf" / "model" / f"{name}.yaml")]
+OURS = sorted(set(NAMES) - set(LISTED) - {"hear"})
+
+
+@pytest.fixture
+def config_of():
+    """config_of("crepe"): the config that model=crepe composes to, as plain values."""
+
+    def composed(name: str) -> dict:
+        OmegaConf.register_new_resolver("run_id", lambda: "test", replace=True)
+        OmegaConf.register_new_resolver("folder_name", lambda *_: "test", replace=True)
+        with initialize_config_dir(version_base="1.3", config_dir=str(cli.conf_dir())):
+            return OmegaConf.to_container(compose("config", [f"model={name}"]), resolve=True)
+
+    return composed
+
+
+def test_the_published_models_are_all_here():
+    # hear_models.json of the benchmark's submissions, without the five newer rows, which are no HEAR modules.
+    assert len(LISTED) == 29
+    assert {"crepe", "logmel", "naive", "wav2vec2", "hubert", "wavlm", "data2vec", "whisper", "ast"} == set(OURS)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_composes(config_of, name):
+    model = describe_model(config_of(name))
+    assert model.name == ("hear" if name == "hear" else name)
+    assert name == "hear" or model.module
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_ours_can_be_imported_and_take_their_options(config_of, name):
+    from hear_exp.encoder import check_functions
+
+    model = describe_model(config_of(name))
+    assert model.module.startswith("hear_exp.models.")
+    check_functions(import_module(model), model)
+
+
+@pytest.mark.parametrize("name", LISTED)
+def test_published_model_says_how_to_install_it(config_of, name):
+    config = config_of(name)
+    entry = config["model"]
+    assert {"name", "module", "weights", "options", "leaderboard", "install", "weights_url"} <= set(entry)
+    assert {"code_license", "data_license"} <= set(entry)
+    rows = (PROJECT / "src" / "hear_exp" / "data" / "leaderboard.csv").read_text().splitlines()
+    assert entry["leaderboard"] in {row["model"] for row in csv.DictReader(r for r in rows if not r.startswith("#"))}
+    assert entry["install"].startswith("pip install ")
+    if _installed(entry["module"]):
+        pytest.skip(f"{entry['module']} is installed here")
+    with pytest.raises(UserError) as caught:
+        Encoder(describe_model(config))
+    sentence = str(caught.value)
+    assert sentence.startswith(
+        f"model {name}: module {entry['module']} is not installed in this Python environment; "
+        f"install it with: {entry['install']}"
+    )
+    assert "\n" not in sentence
+    assert (f"(its weights, for model.weights=FILE: {entry['weights_url']})" in sentence) == bool(entry["weights_url"])
+
+
+def test_an_installed_module_that_fails_without_weights_names_them(tmp_path, monkeypatch):
+    from hear_exp.encoder import Model
+
+    (tmp_path / "needs_weights.py").write_text(
+        "def load_model(path):\n    return open(path)\nget_scene_embeddings = get_timestamp_embeddings = load_model\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(UserError, match=r"failed: FileNotFoundError: .* \(its weights: https://host/w\.pt\)$"):
+        Encoder(Model("m", "needs_weights", weights_url="https://host/w.pt"))
+
+
+def test_a_default_weights_path_of_the_module_is_used(tmp_path, monkeypatch):
+    """load_model(""), instead of load_model(), would take the default of modules such as PaSST's away."""
+    from hear_exp.encoder import Model
+
+    (tmp_path / "has_default.py").write_text(
+        "def load_model(model_path='default.pt'):\n    raise OSError(model_path)\n"
+        "get_scene_embeddings = get_timestamp_embeddings = load_model\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(UserError, match=r"OSError: default\.pt$"):
+        Encoder(Model("m", "has_default"))
+
+
+def test_nothing_of_ours_imports_them():
+    theirs = {
+        OmegaConf.load(PROJECT / "conf" / "model" / f"{name}.yaml")["module"].partition(".")[0] for name in LISTED
+    }
+    for path in (PROJECT / "src").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            names += [node.module or ""] if isinstance(node, ast.ImportFrom) and not node.level else []
+            assert not {name.partition(".")[0] for name in names} & {*theirs, "tensorflow"}, path
+
+
+def _installed(module: str) -> bool:
+    try:
+        return importlib.util.find_spec(module) is not None
+    except ImportError:
+        return False

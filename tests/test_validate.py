@@ -160,7 +160,12 @@ BROKEN = [
     ("timestamp units", [("/ 16", "/ 16000")], "fail", "seconds\\? expected milliseconds"),
     ("timestamp units", [("* HOP) / 16", "* HOP)")], "fail", "samples\\? expected milliseconds"),
     ("timestamps ascend", [(RETURN, "return embeddings, -times.expand(len(audio), -1)")], "fail", "not finite and inc"),
-    ("timestamps ascend", [("/ 16", "/ 16 + 5 * (torch.arange(embeddings.shape[1]) % 2)")], "fail", r"deviate by 5\.\d ms"),
+    (
+        "timestamps ascend",
+        [("/ 16", "/ 16 + 5 * (torch.arange(embeddings.shape[1]) % 2)")],
+        "fail",
+        r"deviate by 5\.\d ms",
+    ),
     ("timestamps cover", [("/ 16", "/ 16 + 500")], "fail", "run from 500.0 to .*: outside of the clip"),
     ("timestamps cover", [("/ 16", "/ 32")], "fail", "missing at its end"),
     ("hop", [("HOP = 200", "HOP = 1600"), ("SKIP = 200", "SKIP = 1600")], "warning", "100.0 ms; HEAR asks"),

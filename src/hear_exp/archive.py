@@ -154,8 +154,8 @@ def install(archive: Path, beside: Path, place: Callable[[str], Path], on_bytes:
     """Unpack ``archive``, check that its task reads and is whole, and move it to where ``place`` says.
 
     ``place`` gives the task's new folder, which lies in ``beside``, by the name that its folder has in the archive;
-    it may raise to refuse that task, and a task that is there already stays. The task is unpacked in ``beside`` and renamed at the end, so that what is in
-    its place is whole. The caller holds a lock.
+    it may raise to refuse that task, and a task that is there already stays. The task is unpacked in ``beside`` and
+    renamed at the end, so that what is in its place is whole. The caller holds a lock.
 
     Raises UserError for an archive that is broken, unsafe or no task, DiskFullError where there is no room; nothing
     of it is left behind.

@@ -93,9 +93,8 @@ def backend_of(model: Any, device: torch.device) -> Backend:
         return TorchBackend(device)
     if (tensorflow := _tensorflow()) is not None:
         # A Keras model was a tf.Module when HEAR's API was written, and has not been one since Keras 3.
-        keras = sys.modules.get("keras")
-        kinds = (tensorflow.Module, keras.Layer) if hasattr(keras, "Layer") else (tensorflow.Module,)
-        if isinstance(model, kinds):
+        layer = getattr(sys.modules.get("keras"), "Layer", tensorflow.Module)
+        if isinstance(model, (tensorflow.Module, layer)):
             return TensorflowBackend(device)
     raise UserError(f"load_model returned {type(model).__name__}, expected a torch.nn.Module or a tf.Module")
 

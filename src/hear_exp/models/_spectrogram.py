@@ -31,7 +31,8 @@ class WhisperEncoder(WindowedEncoder):
         self, network: torch.nn.Module, extractor: Any, layer: int | None, context_seconds: float | None
     ) -> None:
         super().__init__(network, int(extractor.sampling_rate), layer)
-        positions = int(network.config.max_source_positions)  # type: ignore[union-attr]
+        config: Any = network.config
+        positions = int(config.max_source_positions)
         if extractor.nb_max_frames != 2 * positions:
             raise UserError(
                 f"the checkpoint's feature extractor makes {extractor.nb_max_frames} spectrogram frames, its encoder "

@@ -9,9 +9,9 @@ import yaml
 from tiny import write_task
 
 from hear_exp import cli, settings
-from hear_exp.download import chosen_tasks, hear_tasks
+from hear_exp.download.__main__ import chosen_tasks, hear_tasks
+from hear_exp.download.origins import wanted_archives
 from hear_exp.leaderboard import TASKS, published_scores
-from hear_exp.origins import wanted_archives
 from hear_exp.scores import SCORES, score_kind
 
 DOC = Path(__file__).parents[1] / "docs" / "tasks.md"

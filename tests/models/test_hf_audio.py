@@ -7,8 +7,10 @@ import torch
 
 from hear_exp.errors import UserError
 from hear_exp.models import hf_audio, hubert, wav2vec2
+from hear_exp.models._checkpoint import require_transformers
 
 transformers = pytest.importorskip("transformers")
+require_transformers()
 
 SIZES = {
     "hidden_size": 16,

@@ -9,9 +9,11 @@ from test_hf_audio import save
 
 from hear_exp.errors import UserError
 from hear_exp.models import hf_audio, wav2vec2
+from hear_exp.models._checkpoint import require_transformers
 from hear_exp.models._windows import windows
 
 transformers = pytest.importorskip("transformers")
+require_transformers()
 
 SIZES = {"num_hidden_layers": 2, "num_attention_heads": 2}
 

@@ -1,6 +1,8 @@
 """Find the files of a transformers checkpoint, in a folder or on the Hugging Face hub, and load its network."""
 
+import importlib.util
 import json
+import sys
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -121,7 +123,26 @@ def load_network(folder: Path, config: Any, name: str) -> torch.nn.Module:
 
 
 def require_transformers() -> None:
+    """Import transformers. Raises UserError where it is not installed."""
+    _hide_broken_torchaudio()
     try:
         import transformers  # noqa: F401
     except ImportError as error:
         raise UserError('this encoder needs transformers: pip install "hear_exp[models]"') from error
+
+
+def _hide_broken_torchaudio() -> None:
+    """Make a torchaudio that cannot be imported look absent, as to transformers, which imports it where it is there.
+
+    torchcrepe's package requires torchaudio, whose wheels fail to load beside a PyTorch without CUDA.
+    """
+    if importlib.util.find_spec("torchaudio") is None:
+        return
+    try:
+        import torchaudio  # noqa: F401
+    except (ImportError, OSError, RuntimeError):
+        sys.modules["torchaudio"] = None  # type: ignore[assignment]
+        # It may have looked already, and remembers.
+        if (utils := sys.modules.get("transformers.utils.import_utils")) is not None:
+            for name in ("is_torchaudio_available", "_is_package_available"):
+                getattr(getattr(utils, name, None), "cache_clear", lambda: None)()

@@ -14,17 +14,17 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from .audio import scan_clips
-from .cli import start
+from ..audio import scan_clips
+from ..cli import start
+from ..errors import UserError
+from ..progress import console
+from ..task import Event, read_task
 from .clip_audio import Cut, Written, choose_length, choose_rates, cut_recordings
-from .errors import UserError
-from .prepare_options import DEFAULT_SCORES, Options, hydra_arguments, options_from_config
-from .prepare_report import SplitReport, rare_labels, show_report, split_reports
-from .progress import console
+from .options import DEFAULT_SCORES, Options, hydra_arguments, options_from_config
 from .recordings import clip_names, gather, kind_of, prediction_type_of
+from .report import SplitReport, rare_labels, show_report, split_reports
 from .rows import Skips, read_rows
 from .splits import Splits, groups_in_two_splits, make_splits
-from .task import Event, read_task
 from .task_folder import Clip, appearing, write_annotations, write_audio
 
 log = logging.getLogger(__name__)

@@ -11,10 +11,10 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from .errors import UserError
-from .prepare_options import Options
+from ..errors import UserError
+from ..task import Event
+from .options import Options
 from .rows import Row
-from .task import Event
 
 _NAME_BYTES = 120  # file systems allow 255
 

@@ -13,13 +13,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .audio import parallel
+from ..audio import parallel
+from ..errors import UserError
+from ..progress import clips_bar
+from ..task import Event
 from .clip_audio import Cut, Written, write_clip
-from .errors import UserError
-from .progress import clips_bar
 from .recordings import vocabulary
 from .rows import Skips
-from .task import Event
 
 
 @dataclass(frozen=True)

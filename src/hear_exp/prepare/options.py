@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .errors import UserError
-from .scores import SCORES, score_kind
+from ..errors import UserError
+from ..scores import SCORES, score_kind
 
 PATTERN_NAMES = ("label", "group", "split", "fold")
 DEFAULT_SCORES = {

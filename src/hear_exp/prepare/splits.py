@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .errors import UserError
+from ..errors import UserError
 
 TRAIN_VALID_TEST = ("train", "valid", "test")
 ALIASES = {

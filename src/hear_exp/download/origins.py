@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ..errors import UserError
 from .archive import parse_md5
-from .errors import UserError
 from .fetch import Patience, fetch_json, fetch_text, size_at
 
 

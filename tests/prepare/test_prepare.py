@@ -11,17 +11,17 @@ import soundfile
 import soxr
 
 from hear_exp import __main__ as hear_exp_main
-from hear_exp import prepare as module
-from hear_exp import task_folder
 from hear_exp.audio import scan_clips
-from hear_exp.clip_audio import to_16_bits
 from hear_exp.errors import UserError
-from hear_exp.prepare import prepare
-from hear_exp.prepare_options import Options, hydra_arguments, options_from_config
+from hear_exp.prepare import __main__ as module
+from hear_exp.prepare import task_folder
+from hear_exp.prepare.__main__ import prepare
+from hear_exp.prepare.clip_audio import to_16_bits
+from hear_exp.prepare.options import Options, hydra_arguments, options_from_config
 from hear_exp.task import Event, read_task
 
 RATE = 8000
-CORPORA = Path(__file__).parents[1].parent / "shared" / "data" / "corpora"
+CORPORA = Path(__file__).parents[2].parent / "shared" / "data" / "corpora"
 
 
 def tone(seconds, rate=RATE, hertz=440.0, level=0.3):
@@ -629,7 +629,7 @@ def test_an_unknown_option_is_named():
 def test_the_config_has_every_option_with_its_default():
     from omegaconf import OmegaConf
 
-    conf = Path(__file__).parents[1] / "conf"
+    conf = Path(__file__).parents[2] / "conf"
     config = OmegaConf.to_container(OmegaConf.load(conf / "prepare.yaml"))
     assert options_from_config(config | {"out": "x/birds", "folder": "rec"}) == Options(
         "x/birds", "birds", folder="rec"
@@ -736,7 +736,7 @@ def test_real_corpora(name, tmp_path, monkeypatch, start):
             # LibriCount's zip holds thousands of JSON files beside the audio.
             file.extractall(tmp_path / "corpus", [m for m in file.namelist() if not m.endswith(".json")])
     monkeypatch.chdir(tmp_path / "corpus")
-    with initialize_config_dir(str(Path(__file__).parents[1] / "conf"), version_base="1.3"):
+    with initialize_config_dir(str(Path(__file__).parents[2] / "conf"), version_base="1.3"):
         config = compose("prepare", hydra_arguments([f"out={tmp_path / name}", *arguments]))
     module.run(OmegaConf.to_container(config), tmp_path / "none", [])
     task = read_task(tmp_path / name)

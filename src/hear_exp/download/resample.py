@@ -10,10 +10,10 @@ import numpy as np
 import soundfile
 from filelock import FileLock
 
-from .audio import ClipFile, parallel, read_clip, scan_clips
-from .errors import UserError
-from .progress import clips_bar
-from .task import Task, read_task
+from ..audio import ClipFile, parallel, read_clip, scan_clips
+from ..errors import UserError
+from ..progress import clips_bar
+from ..task import Task, read_task
 
 log = logging.getLogger(__name__)
 

@@ -13,15 +13,15 @@ from typing import Any
 from filelock import FileLock, Timeout
 from omegaconf import OmegaConf
 
+from ..cli import conf_dir, shipped, start
+from ..demo import ensure_demo_task
+from ..errors import UserError
+from ..progress import bytes_bar, demo_bar
+from ..task import Task
 from .archive import UNPACKED_PER_PACKED, DiskFullError, check_place, check_space, human_size, install, md5_of
-from .cli import conf_dir, shipped, start
-from .demo import ensure_demo_task
-from .errors import UserError
 from .fetch import Patience, fetch
 from .origins import Origin, Wanted, find_origins, md5_beside, wanted_archives
-from .progress import bytes_bar, demo_bar
 from .resample import check_rate, resample_task
-from .task import Task
 
 log = logging.getLogger(__name__)
 

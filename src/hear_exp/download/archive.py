@@ -12,8 +12,8 @@ import zlib
 from collections.abc import Callable
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
-from .errors import UserError
-from .task import Task, read_task
+from ..errors import UserError
+from ..task import Task, read_task
 
 CHUNK = 1 << 20
 UNPACKED_PER_PACKED = 2.0  # 16-bit audio seldom packs to less than half; a figure to ask for disk space by

@@ -8,9 +8,9 @@ from types import SimpleNamespace
 import pytest
 from archive_server import ArchiveServer
 
-from hear_exp import fetch as module
+from hear_exp.download import fetch as module
+from hear_exp.download.fetch import Patience, UnreachableError, fetch, fetch_json, fetch_text, size_at
 from hear_exp.errors import UserError
-from hear_exp.fetch import Patience, UnreachableError, fetch, fetch_json, fetch_text, size_at
 
 NAME = "a.tar.gz"
 CONTENT = bytes(range(256)) * 1200  # more than a chunk

@@ -10,8 +10,8 @@ import pytest
 from archive_server import member, pack, pack_with
 from tiny import write_task
 
-from hear_exp import archive as module
-from hear_exp.archive import (
+from hear_exp.download import archive as module
+from hear_exp.download.archive import (
     DiskFullError,
     check_space,
     check_whole,

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from hear_exp.errors import UserError
-from hear_exp.splits import draw_splits, groups_in_two_splits, make_splits
+from hear_exp.prepare.splits import draw_splits, groups_in_two_splits, make_splits
 
 TVT = {"train": 0.7, "valid": 0.15, "test": 0.15}
 FIVE = {f"fold{i:02d}": 0.2 for i in range(5)}

@@ -17,14 +17,16 @@ import soundfile
 from archive_server import ArchiveServer, member, pack, pack_with
 from tiny import write_task
 
-from hear_exp import cli, download, origins, settings
-from hear_exp.archive import DiskFullError
+from hear_exp import cli, settings
+from hear_exp.download import __main__ as download
+from hear_exp.download import origins
+from hear_exp.download.archive import DiskFullError
 from hear_exp.errors import UserError
 from hear_exp.task import read_task
 
 ESC50 = "esc50-v2.0.0-full"
 FILE = f"hear2021-{ESC50}-48000.tar.gz"
-SHARED = Path(__file__).parents[2] / "shared" / "data"
+SHARED = Path(__file__).parents[3] / "shared" / "data"
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +37,7 @@ def packed(tmp_path_factory) -> bytes:
 @pytest.fixture
 def server(packed, monkeypatch):
     monkeypatch.setenv("no_proxy", "127.0.0.1")
-    monkeypatch.setattr("hear_exp.fetch.time", SimpleNamespace(sleep=lambda seconds: None, time=time.time))
+    monkeypatch.setattr("hear_exp.download.fetch.time", SimpleNamespace(sleep=lambda seconds: None, time=time.time))
     with ArchiveServer({FILE: packed}).running() as running:
         yield running
 

@@ -1,0 +1,1 @@
+"""HEAR's published tasks: fetch, verify, unpack: ``python -m hear_exp.download``."""

@@ -1,6 +1,8 @@
 """hf_audio, wav2vec2 and hubert: tiny random networks with the real front end, saved to a folder; no network."""
 
+import importlib.util
 import json
+import sys
 
 import pytest
 import torch
@@ -296,3 +298,12 @@ def test_without_transformers(monkeypatch, folder):
         hf_audio.load_model(folder)
     with pytest.raises(UserError, match=r'needs transformers: pip install "hear_exp\[models\]"'):
         wav2vec2.weights_files()
+
+
+def test_a_torchaudio_that_cannot_be_imported_is_out_of_the_way(monkeypatch, tmp_path):
+    (tmp_path / "torchaudio.py").write_text("raise OSError('libcudart.so: cannot open shared object file')")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setitem(sys.modules, "torchaudio", None)  # so that whatever was there comes back
+    del sys.modules["torchaudio"]
+    require_transformers()
+    assert importlib.util.find_spec("torchaudio") is None

@@ -24,16 +24,20 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytorch_lightning as pl
+import torch
 
 from hear_exp.cli import shipped
+from hear_exp.datamodule import EmbeddingDataModule
 from hear_exp.events import Postprocessing, decode_grid
 from hear_exp.grid import apply_task_grid, expand_grid
 from hear_exp.heareval import import_embeddings, read_embedded_task
+from hear_exp.predictor import PredictorModule, PredictorNetwork
 from hear_exp.protocol import protocol_from_config
 from hear_exp.result import fold_scores
 from hear_exp.scores import event_scores, scene_scores
 from hear_exp.settings import task_targets
-from hear_exp.task import Event, Task, folds
+from hear_exp.task import Event, Fold, Task, folds
 
 DRIVER = Path(__file__).with_name("peer_driver.py")
 
@@ -79,21 +83,22 @@ def row(name: str, ours: Sequence[float], theirs: Sequence[float]) -> Row:
 def run_peer(python: str, folder: Path, work: Path, grid_points: int, seed: int) -> dict[str, Any]:
     """heareval's record of a run, made unless ``work`` has it."""
     record = work / f"peer-{seed}"
-    if not (record / "seconds.json").exists():
-        shutil.rmtree(record, ignore_errors=True)
-        record.mkdir(parents=True)
-        copy = work / f"copy-{seed}"  # heareval writes beside the embeddings
-        shutil.rmtree(copy, ignore_errors=True)
-        copy.mkdir()
-        for file in folder.iterdir():
-            if file.is_file():
-                (copy / file.name).symlink_to(file.resolve())
-        command = [python, "-W", "ignore", DRIVER, copy, record, grid_points, seed]
-        _timed(command, record, cwd=copy)
-        shutil.rmtree(copy)
+    _drive(python, folder, record, grid_points, seed)
     content = json.loads((record / "peer.json").read_text())
     content |= {"stage_seconds": content["seconds"], "arrays": record / "peer.npz"}
     return {**content, "seconds": json.loads((record / "seconds.json").read_text())}
+
+
+def _drive(python: str, folder: Path, record: Path, *arguments: Any) -> None:
+    if not (record / "seconds.json").exists():
+        shutil.rmtree(record, ignore_errors=True)
+        copy = record / "copy"  # heareval writes beside the embeddings
+        copy.mkdir(parents=True)
+        for file in folder.iterdir():
+            if file.is_file():
+                (copy / file.name).symlink_to(file.resolve())
+        _timed([python, "-W", "ignore", DRIVER, copy, record, *arguments], record, cwd=copy)
+        shutil.rmtree(copy)
 
 
 def run_ours(folder: Path, work: Path, grid_points: int, seed: int) -> dict[str, Any]:
@@ -151,6 +156,38 @@ def stages(folder: Path, peer: Mapping[str, Any], grid_points: int, cache: Path)
         yield Stage(name, f"{len(peer['scores'])} test splits", difference)
     if len(peer["scores"]) > 1:
         yield Stage("means and deviations over folds", f"{len(task.metrics)} scores", _fold_difference(task, peer))
+
+
+def training(python: str, folder: Path, work: Path, epochs: int = 12) -> Stage:
+    """A fit from heareval's initial weights, without dropout, here and there: the validation losses compared."""
+    record = work / "training"
+    _drive(python, folder, record, "training", epochs)
+    settings = json.loads((record / "training.json").read_text())
+    theirs = np.load(record / "training.npz")
+    conf, splits = settings["conf"], settings["splits"]
+    task = read_embedded_task(folder)
+    embeddings = import_embeddings(task, "parity", work / "cache").embeddings
+    shape = {name: conf[name] for name in ("hidden_layers", "hidden_dim", "dropout")}
+    network = PredictorNetwork(embeddings.dim, len(task.labels), **shape)
+    weights = [torch.from_numpy(theirs[name]) for name in sorted(theirs) if name.startswith("weights.")]
+    network.load_state_dict(dict(zip(network.state_dict(), weights, strict=True)))
+    module = PredictorModule(network, task.prediction_type, conf["lr"])
+    fold = Fold(tuple(splits["train"]), *splits["valid"], *splits["test"])
+    every, quiet = conf["check_val_every_n_epoch"], {"logger": False, "enable_checkpointing": False}
+    options = {"batch_size": conf["batch_size"], "shuffle": False, "seed": 0, "in_memory": True}
+    data = EmbeddingDataModule(embeddings, task_targets(task, embeddings), fold, **options)
+    pl.Trainer(
+        max_epochs=epochs,
+        check_val_every_n_epoch=every,
+        accelerator="cpu",
+        num_sanity_val_steps=0,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        **quiet,
+    ).fit(module, datamodule=data)
+    losses = np.array([validation.loss for validation in module.validations])
+    relative = _largest(losses / theirs["losses"], np.ones(len(theirs["losses"])))
+    return Stage("training (relative, of the loss)", f"{len(losses)} validations in {epochs} epochs", relative)
 
 
 def _grid(task: Task, grid_points: int) -> list[dict[str, Any]]:
@@ -263,7 +300,8 @@ def main() -> None:
         work.mkdir(parents=True, exist_ok=True)
         ours = [run_ours(folder, work, options.grid_points, seed) for seed in options.seeds]
         theirs = [run_peer(options.peer_python, folder, work, options.grid_points, seed) for seed in options.seeds]
-        found = list(stages(folder, theirs[-1], options.grid_points, work / "cache"))
+        found = [*stages(folder, theirs[-1], options.grid_points, work / "cache")]
+        found.append(training(options.peer_python, folder, work))
         show(folder, ours, theirs, found)
         versions = {"ours": ours[0]["versions"], "heareval": theirs[0]["versions"]}
     for side, packages in versions.items():

@@ -1,9 +1,12 @@
 """Runs heareval's predictor stage for benchmarks/parity.py; executed by heareval's own Python, not by ours.
 
     PEER_PYTHON peer_driver.py EMBEDDING_FOLDER OUTPUT_FOLDER GRID_POINTS SEED
+    PEER_PYTHON peer_driver.py EMBEDDING_FOLDER OUTPUT_FOLDER training EPOCHS
 
-writes OUTPUT_FOLDER/peer.json (scores, grid points, folds, labels, events, versions, seconds) and peer.npz (targets
-of each split, probabilities of each test split). heareval writes beside the embeddings, so give it a copy.
+The first form writes OUTPUT_FOLDER/peer.json (scores, grid points, folds, labels, events, versions, seconds) and peer.npz
+(targets of each split, probabilities of each test split). The second trains the first grid point that it draws on the
+first fold, without dropout, and writes OUTPUT_FOLDER/training.npz: the initial weights in order, and the validation
+losses. heareval writes beside the embeddings, so give it a copy.
 
 heareval draws its grid points with seed 42 and trains on from there; here the same points are drawn and training
 starts from SEED. heareval 2021.1.3 was written for older libraries, and with those that run on today's Python two
@@ -24,6 +27,51 @@ import numpy as np
 import torch
 
 PACKAGES = ("heareval", "torch", "pytorch-lightning", "scikit-learn", "sed_eval", "numpy")
+
+
+def train_once(folder: Path, output: Path, epochs: int) -> None:
+    torch.load = functools.partial(torch.load, weights_only=False)
+    import pytorch_lightning as pl
+    from heareval.predictions import task_predictions as peer
+
+    arrays, losses = {}, []
+
+    class Losses(pl.Callback):
+        def on_fit_start(self, trainer, module):
+            state = module.predictor.state_dict().values()
+            arrays.update({f"weights.{i:02d}": tensor.numpy().copy() for i, tensor in enumerate(state)})
+
+        def on_validation_end(self, trainer, module):
+            losses.append(float(trainer.callback_metrics["val_loss"]))
+
+    trainer = pl.Trainer
+    peer.pl.Trainer = lambda callbacks, **options: trainer(callbacks=[*callbacks, Losses()], **options)
+    train = peer.task_predictions_train
+
+    def train_the_first(**arguments):
+        arguments["conf"] |= {"dropout": 0.0, "max_epochs": epochs}
+        train(**arguments)
+        conf = {k: getattr(v, "__name__", v) for k, v in arguments["conf"].items()}
+        (output / "training.json").write_text(json.dumps({"conf": conf, "splits": arguments["data_splits"]}))
+        np.savez(output / "training.npz", losses=losses, **arrays)
+        raise SystemExit
+
+    peer.task_predictions_train = train_the_first
+    run(peer, folder, 1)
+
+
+def run(peer, folder: Path, grid_points: int) -> None:
+    task = json.loads((folder / "task_metadata.json").read_text())
+    peer.task_predictions(
+        embedding_path=folder,
+        embedding_size=json.loads((folder / f"{task['splits'][0]}.embedding-dimensions.json").read_text())[1],
+        grid_points=grid_points,
+        gpus=None,
+        in_memory=True,
+        deterministic=True,
+        grid="default",
+        logger=logging.getLogger("peer"),
+    )
 
 
 def main(folder: Path, output: Path, grid_points: int, seed: int) -> None:
@@ -72,16 +120,7 @@ def main(folder: Path, output: Path, grid_points: int, seed: int) -> None:
 
     peer.task_predictions_train, peer.task_predictions_test = timed_train, recorded_test
     started = time.perf_counter()
-    peer.task_predictions(
-        embedding_path=folder,
-        embedding_size=json.loads((folder / f"{task['splits'][0]}.embedding-dimensions.json").read_text())[1],
-        grid_points=grid_points,
-        gpus=None,
-        in_memory=True,
-        deterministic=True,
-        grid="default",
-        logger=logging.getLogger("peer"),
-    )
+    run(peer, folder, grid_points)
     seconds = time.perf_counter() - started
     for split in task["splits"]:
         rows = peer.SplitMemmapDataset(folder, labels, len(labels), split, task["embedding_type"], False, False)
@@ -102,4 +141,7 @@ def main(folder: Path, output: Path, grid_points: int, seed: int) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4]))
+    if sys.argv[3] == "training":
+        train_once(Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[4]))
+    else:
+        main(Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4]))

@@ -25,11 +25,11 @@ OURS = sorted(set(NAMES) - set(LISTED) - {"hear"})
 def config_of():
     """config_of("crepe"): the config that model=crepe composes to, as plain values."""
 
-    def composed(name: str) -> dict:
+    def composed(name: str, *overrides: str) -> dict:
         OmegaConf.register_new_resolver("run_id", lambda: "test", replace=True)
         OmegaConf.register_new_resolver("folder_name", lambda *_: "test", replace=True)
         with initialize_config_dir(version_base="1.3", config_dir=str(cli.conf_dir())):
-            return OmegaConf.to_container(compose("config", [f"model={name}"]), resolve=True)
+            return OmegaConf.to_container(compose("config", [f"model={name}", *overrides]), resolve=True)
 
     return composed
 
@@ -54,6 +54,11 @@ def test_ours_can_be_imported_and_take_their_options(config_of, name):
     model = describe_model(config_of(name))
     assert model.module.startswith("hear_exp.models.")
     check_functions(import_module(model), model)
+
+
+@pytest.mark.parametrize("name", ["crepe", "logmel", "naive"])
+def test_options_of_load_model_can_be_given(config_of, name):
+    assert describe_model(config_of(name, "model.options={hop_ms: 25}")).options == {"hop_ms": 25}
 
 
 @pytest.mark.parametrize("name", LISTED)

@@ -119,7 +119,7 @@ def check_coverage(subject: Subject) -> Outcome:
 
 def coverage(first_ms: float, last_ms: float, hop_ms: float, length_ms: float) -> Outcome:
     """How timestamps lie in a clip of ``length_ms``."""
-    where = f"the timestamps of a clip of {length_ms:g} ms run from {first_ms:.1f} to {last_ms:.1f} ms"
+    where = f"the timestamps of a clip of {length_ms:.0f} ms run from {first_ms:.1f} to {last_ms:.1f} ms"
     # Timestamps are often computed in float32, whose steps grow with the clip.
     if first_ms < 0 or last_ms > length_ms * (1 + 1e-6):
         return Outcome(FAIL, f"{where}: outside of the clip")

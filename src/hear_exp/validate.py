@@ -59,8 +59,9 @@ def print_findings(console: Any, title: str, findings: Sequence[Finding]) -> Non
     from rich.text import Text
 
     table = Table(title=title, title_justify="left", show_edge=False)
-    for name in ("check", "", "reason"):
-        table.add_column(name, no_wrap=name != "reason")
+    table.add_column("check", no_wrap=True)
+    table.add_column("", no_wrap=True)
+    table.add_column("reason", overflow="fold")  # whole, so that a command in it can be copied
     for finding in findings:
         table.add_row(finding.check, Text(finding.status, style=_COLOURS[finding.status]), Text(finding.reason))
     console.print(table)

@@ -3,8 +3,8 @@
     PEER_PYTHON peer_driver.py EMBEDDING_FOLDER OUTPUT_FOLDER GRID_POINTS SEED
     PEER_PYTHON peer_driver.py EMBEDDING_FOLDER OUTPUT_FOLDER training EPOCHS
 
-The first form writes OUTPUT_FOLDER/peer.json (scores, grid points, folds, labels, events, versions, seconds) and peer.npz
-(targets of each split, probabilities of each test split). The second trains the first grid point that it draws on the
+The first form writes OUTPUT_FOLDER/peer.json (scores, grid points, folds, labels, events, versions, seconds) and
+peer.npz (targets of each split, probabilities of each test split). The second trains the first grid point on the
 first fold, without dropout, and writes OUTPUT_FOLDER/training.npz: the initial weights in order, and the validation
 losses. heareval writes beside the embeddings, so give it a copy.
 
@@ -31,6 +31,7 @@ PACKAGES = ("heareval", "torch", "pytorch-lightning", "scikit-learn", "sed_eval"
 
 def train_once(folder: Path, output: Path, epochs: int) -> None:
     torch.load = functools.partial(torch.load, weights_only=False)
+    torch.set_num_threads(1)  # sums over rows depend on how many threads share them
     import pytorch_lightning as pl
     from heareval.predictions import task_predictions as peer
 

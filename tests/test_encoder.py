@@ -111,7 +111,11 @@ def test_any_dtype_becomes_float32(module, dtype):
         ("timestamp_embedding_size = 3", "pass", "has no attribute timestamp_embedding_size"),
         ("sample_rate = 8000", "sample_rate = 8000.0", r"has sample_rate = 8000\.0, expected a whole number"),
         ("sample_rate = 8000", "sample_rate = 0", "has sample_rate = 0, expected a whole number above 0"),
-        ("return Net()", "return 5", "^model written: load_model returned int, expected a torch.nn.Module or a tf.Module$"),
+        (
+            "return Net()",
+            "return 5",
+            "^model written: load_model returned int, expected a torch.nn.Module or a tf.Module$",
+        ),
         (
             "return Net()",
             "raise OSError('no space')",

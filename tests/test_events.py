@@ -16,9 +16,7 @@ def column(*values):
     return np.array(values, dtype=np.float32)[:, None]
 
 
-def slow_decode(
-    probabilities, timestamps_ms, labels, postprocessing, threshold=0.5, next_frame=False, odd=False
-):
+def slow_decode(probabilities, timestamps_ms, labels, postprocessing, threshold=0.5, next_frame=False, odd=False):
     """Loops and sorted windows, straight from the rule."""
     frames = len(timestamps_ms)
     hop = (timestamps_ms[-1] - timestamps_ms[0]) / (frames - 1) if frames > 1 else 0.0
@@ -114,9 +112,7 @@ def test_odd_widths_centre_the_window():
     timestamps = np.arange(9) * 64.0
     smooth = Postprocessing(median_filter_ms=250, min_duration_ms=0)
     assert decode_events(probabilities, timestamps, ["a"], smooth) == (Event("a", 3 * 64, 6 * 64),)
-    assert decode_events(probabilities, timestamps, ["a"], smooth, median_widths="odd") == (
-        Event("a", 3 * 64, 5 * 64),
-    )
+    assert decode_events(probabilities, timestamps, ["a"], smooth, median_widths="odd") == (Event("a", 3 * 64, 5 * 64),)
 
 
 def test_filter_narrower_than_half_a_hop_is_skipped():
@@ -135,9 +131,7 @@ def test_width_is_rounded_half_to_even():
 
 def test_single_frame_clip():
     for event_end in ("last_frame", "next_frame"):
-        found = decode_events(
-            column(0.9), np.array([25.0]), ["a"], Postprocessing(250, 0), event_end=event_end
-        )
+        found = decode_events(column(0.9), np.array([25.0]), ["a"], Postprocessing(250, 0), event_end=event_end)
         assert found == (Event("a", 25, 25),)
     assert decode_events(column(0.9), np.array([25.0]), ["a"], Postprocessing(250, 125)) == ()
 

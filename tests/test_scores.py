@@ -43,15 +43,11 @@ def test_kinds_and_directions():
 
 def test_unknown_score_is_named():
     for function in (score_kind, higher_is_better):
-        with pytest.raises(
-            ValueError, match=r"unknown score 'f1', expected one of: top1_acc, .*segment_1s_er"
-        ):
+        with pytest.raises(ValueError, match=r"unknown score 'f1', expected one of: top1_acc, .*segment_1s_er"):
             function("f1")
     with pytest.raises(ValueError, match="'mAP' is for scene tasks, expected a score for event tasks"):
         event_scores(["mAP"], {}, {}, ["a"])
-    with pytest.raises(
-        ValueError, match="'segment_1s_er' is for event tasks, expected a score for scene tasks"
-    ):
+    with pytest.raises(ValueError, match="'segment_1s_er' is for event tasks, expected a score for scene tasks"):
         scene_scores(["segment_1s_er"], np.ones((1, 1)), np.ones((1, 1)))
 
 
@@ -83,9 +79,7 @@ def test_top1_by_hand():
 
 def test_chroma_by_hand():
     # predicted 13, 2, 20, 5; target 1 (an octave off: right), 2, 9 (20 is chroma 8: wrong), 17
-    scored = scene_scores(
-        ["chroma_acc", "top1_acc"], one_hot([13, 2, 20, 5], 24) * 0.9, one_hot([1, 2, 9, 17], 24)
-    )
+    scored = scene_scores(["chroma_acc", "top1_acc"], one_hot([13, 2, 20, 5], 24) * 0.9, one_hot([1, 2, 9, 17], 24))
     assert scored == {"chroma_acc": 0.75, "top1_acc": 0.25}
 
 
@@ -204,9 +198,7 @@ def test_labels_without_positives_or_negatives_are_left_out_and_told():
     probabilities = np.array([[0.9, 0.5, 0.1], [0.2, 0.6, 0.8], [0.4, 0.7, 0.3]])
     targets = np.array([[1, 0, 1], [0, 0, 1], [0, 0, 1]])  # label 1: no clip has it; label 2: every clip
     told = {}
-    scored = scene_scores(
-        RANKINGS, probabilities, targets, on_skipped=lambda name, labels: told.update({name: labels})
-    )
+    scored = scene_scores(RANKINGS, probabilities, targets, on_skipped=lambda name, labels: told.update({name: labels}))
     assert told == {"mAP": (1,), "d_prime": (1, 2), "aucroc": (1, 2)}
     assert scored == {"mAP": 1.0, "d_prime": math.inf, "aucroc": 1.0}
     # where scikit-learn's macro mean counts 0 for label 1, or is undefined
@@ -305,9 +297,7 @@ def test_onset_scores_by_hand():
 def test_collar_is_compared_in_floating_point_seconds(true_ms, predicted_ms, hit):
     # 0.55 - 0.5 = 0.050000000000000044 misses a collar of 0.05, 2.05 - 2.0 = 0.04999999999999982 does not
     name = "event_onset_50ms_fms"
-    scored = event_scores(
-        [name], {"x": [Event("a", predicted_ms, 9000)]}, {"x": [Event("a", true_ms, 9000)]}, ["a"]
-    )
+    scored = event_scores([name], {"x": [Event("a", predicted_ms, 9000)]}, {"x": [Event("a", true_ms, 9000)]}, ["a"])
     assert scored[name] == float(hit)
 
 
@@ -331,9 +321,7 @@ def test_error_rate_by_hand():
     # second 2: silence. second 3: a found: one insertion. Three active true segments: ER = 3 / 3.
     reference = {"x.wav": [Event("a", 0, 2000), Event("b", 1000, 2000)]}
     predicted = {"x.wav": [Event("a", 0, 1000), Event("c", 1000, 2000), Event("a", 3000, 3500)]}
-    assert event_scores(["segment_1s_er"], predicted, reference, ["a", "b", "c", "d"]) == {
-        "segment_1s_er": 1.0
-    }
+    assert event_scores(["segment_1s_er"], predicted, reference, ["a", "b", "c", "d"]) == {"segment_1s_er": 1.0}
 
 
 def test_clips_are_pooled_not_averaged():
@@ -348,9 +336,7 @@ def test_clips_are_pooled_not_averaged():
 def test_events_match_only_within_their_clip():
     reference = {"x": [Event("a", 0, 500)], "y": []}
     predicted = {"x": [], "y": [Event("a", 0, 500)]}
-    assert (
-        event_scores(["event_onset_200ms_fms"], predicted, reference, ["a"])["event_onset_200ms_fms"] == 0.0
-    )
+    assert event_scores(["event_onset_200ms_fms"], predicted, reference, ["a"])["event_onset_200ms_fms"] == 0.0
 
 
 def test_nothing_predicted_or_nothing_true():

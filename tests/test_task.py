@@ -150,9 +150,7 @@ def read_error(folder: Path) -> str:
 
 def test_no_folder(tmp_path):
     folder = tmp_path / "none"
-    assert read_error(folder) == (
-        f"task folder not found: {folder} (expected a folder with task_metadata.json)"
-    )
+    assert read_error(folder) == (f"task folder not found: {folder} (expected a folder with task_metadata.json)")
 
 
 @pytest.mark.parametrize("name", ["task_metadata.json", "valid.json", "labelvocabulary.csv"])

@@ -8,12 +8,12 @@ tensorflow = pytest.importorskip("tensorflow")
 from tiny import write_task  # noqa: E402
 
 from hear_exp.backend import backend_of, is_out_of_memory  # noqa: E402
-from hear_exp.checks import Subject, run_checks  # noqa: E402
-from hear_exp.checks_conduct import CHECKS  # noqa: E402
 from hear_exp.embed import embed_task  # noqa: E402
 from hear_exp.encoder import Encoder, Model  # noqa: E402
 from hear_exp.errors import UserError  # noqa: E402
 from hear_exp.task import read_task  # noqa: E402
+from hear_exp.validate.checks import Subject, run_checks  # noqa: E402
+from hear_exp.validate.conduct import CHECKS  # noqa: E402
 
 MODEL = Model("tiny_tf", "tiny_tf_model")
 AUDIO = np.random.default_rng(0).normal(0, 0.1, (3, 8000)).astype(np.float32)

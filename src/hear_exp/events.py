@@ -107,9 +107,7 @@ def decode_grid(
         events.append(
             tuple(
                 Event(labels[i], s, e)
-                for i, s, e in zip(
-                    label[kept].tolist(), start[kept].tolist(), end[kept].tolist(), strict=True
-                )
+                for i, s, e in zip(label[kept].tolist(), start[kept].tolist(), end[kept].tolist(), strict=True)
             )
         )
     return events
@@ -213,9 +211,7 @@ def _median_width(median_filter_ms: float, hop_ms: float, median_widths: str) ->
     return width + 1 if median_widths == "odd" and width % 2 == 0 and width > 0 else width
 
 
-def _checked(
-    probabilities: np.ndarray, timestamps_ms: np.ndarray, labels: int
-) -> tuple[np.ndarray, np.ndarray]:
+def _checked(probabilities: np.ndarray, timestamps_ms: np.ndarray, labels: int) -> tuple[np.ndarray, np.ndarray]:
     probabilities, timestamps_ms = np.asarray(probabilities), np.asarray(timestamps_ms, dtype=np.float64)
     if timestamps_ms.ndim != 1 or probabilities.shape != (len(timestamps_ms), labels):
         raise ValueError(

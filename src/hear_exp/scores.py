@@ -78,9 +78,7 @@ def _info(name: str) -> ScoreInfo:
 def _check_kind(names: Sequence[str], kind: str) -> None:
     for name in names:
         if score_kind(name) != kind:
-            raise ValueError(
-                f"score {name!r} is for {score_kind(name)} tasks, expected a score for {kind} tasks"
-            )
+            raise ValueError(f"score {name!r} is for {score_kind(name)} tasks, expected a score for {kind} tasks")
 
 
 # Scene scores -----------------------------------------------------------------------------------------------
@@ -305,9 +303,7 @@ def event_scores(
     _check_kind(names, "event")
     _check_clips(predicted, reference)
     codes = {label: str(i) for i, label in enumerate(labels)}
-    pairs = [
-        (_items(clip, reference[clip], codes), _items(clip, predicted[clip], codes)) for clip in reference
-    ]
+    pairs = [(_items(clip, reference[clip], codes), _items(clip, predicted[clip], codes)) for clip in reference]
     scores: dict[str, float] = {}
     for name in names:
         if name == "segment_1s_er":
@@ -402,9 +398,7 @@ def _error_rate(pairs: Sequence[Pair], settings: Mapping[str, Any]) -> float:
     for clip in pairs:
         for item in (*clip[0], *clip[1]):
             if item["event_onset"] < 0:  # sed_eval would count it at the clip's end
-                raise ValueError(
-                    f"segment_1s_er needs events from 0 ms up, got one at {item['event_onset']} s"
-                )
+                raise ValueError(f"segment_1s_er needs events from 0 ms up, got one at {item['event_onset']} s")
     # Labels that never occur add only true negatives, which the error rate does not count.
     used = sorted({item["event_label"] for pair in pairs for items in pair for item in items})
     with _quiet():

@@ -127,9 +127,7 @@ def read_task(folder: Path, *, needs_audio: bool = True) -> Task:
     params = _settings(path, metadata, "evaluation_params")
     rates = sorted(int(p.name) for p in folder.iterdir() if p.is_dir() and p.name.isdigit())
     if needs_audio and not rates:
-        raise UserError(
-            f"{folder}: no audio folder (expected one named after its sample rate, such as 48000)"
-        )
+        raise UserError(f"{folder}: no audio folder (expected one named after its sample rate, such as 48000)")
     return Task(
         name=str(metadata.get("task_name", folder.name)),
         version=str(metadata.get("version", "")),
@@ -187,27 +185,19 @@ def _duration(path: Path, value: Any) -> float | None:
     return float(value)
 
 
-def _metrics(
-    path: Path, metadata: Mapping[str, Any], embedding_type: str, prediction_type: str
-) -> tuple[str, ...]:
+def _metrics(path: Path, metadata: Mapping[str, Any], embedding_type: str, prediction_type: str) -> tuple[str, ...]:
     metrics = metadata.get("evaluation")
     if not isinstance(metrics, list) or not metrics:
-        raise UserError(
-            f"{path}: evaluation is {metrics!r}, expected a list of score names, the primary one first"
-        )
+        raise UserError(f"{path}: evaluation is {metrics!r}, expected a list of score names, the primary one first")
     for name in metrics:
         if not isinstance(name, str) or name not in SCORES:
-            raise UserError(
-                f"{path}: unknown score {name!r} in evaluation, expected some of: {', '.join(SCORES)}"
-            )
+            raise UserError(f"{path}: unknown score {name!r} in evaluation, expected some of: {', '.join(SCORES)}")
         if score_kind(name) != embedding_type:
             raise UserError(
                 f"{path}: score {name!r} is for {score_kind(name)} tasks, this one's type is {embedding_type}"
             )
         if prediction_type == "multilabel" and name in ("top1_acc", "pitch_acc", "chroma_acc"):
-            raise UserError(
-                f"{path}: score {name!r} needs exactly one label a clip, but the task is multilabel"
-            )
+            raise UserError(f"{path}: score {name!r} needs exactly one label a clip, but the task is multilabel")
     return tuple(metrics)
 
 
@@ -222,16 +212,10 @@ def _split_names(path: Path, metadata: Mapping[str, Any], split_mode: str) -> li
     else:
         default = []
     names = metadata.get("splits", default)
-    if (
-        not isinstance(names, list)
-        or not all(isinstance(n, str) for n in names)
-        or len(set(names)) != len(names)
-    ):
+    if not isinstance(names, list) or not all(isinstance(n, str) for n in names) or len(set(names)) != len(names):
         raise UserError(f"{path}: splits is {names!r}, expected a list of different split names")
     if split_mode == "trainvaltest" and set(names) != {"train", "valid", "test"}:
-        raise UserError(
-            f"{path}: splits is {names!r}, but split_mode trainvaltest needs train, valid and test"
-        )
+        raise UserError(f"{path}: splits is {names!r}, but split_mode trainvaltest needs train, valid and test")
     if split_mode != "trainvaltest" and len(names) < 3:
         raise UserError(f"{path}: {len(names)} folds, but k-fold needs at least 3 (train, valid and test)")
     return names
@@ -243,9 +227,7 @@ def _read_vocabulary(path: Path) -> tuple[str, ...]:
             reader = csv.DictReader(file)
             rows = list(reader)
     except FileNotFoundError:
-        raise UserError(
-            f"file not found: {path} (a HEAR task folder has one, with columns idx,label)"
-        ) from None
+        raise UserError(f"file not found: {path} (a HEAR task folder has one, with columns idx,label)") from None
     except UnicodeDecodeError as error:
         raise UserError(f"{path}: not UTF-8 text: {error}") from error
     if not rows or not {"idx", "label"} <= set(reader.fieldnames or ()):
@@ -264,9 +246,7 @@ def _read_vocabulary(path: Path) -> tuple[str, ...]:
     return labels
 
 
-def _read_split(
-    folder: Path, name: str, embedding_type: str, prediction_type: str, known: frozenset[str]
-) -> Split:
+def _read_split(folder: Path, name: str, embedding_type: str, prediction_type: str, known: frozenset[str]) -> Split:
     path = folder / f"{name}.json"
     content = _read_json(path)
     if not isinstance(content, dict):
@@ -290,9 +270,7 @@ def _read_split(
 def _labels(where: str, entries: list[Any], prediction_type: str, known: frozenset[str]) -> tuple[str, ...]:
     labels = tuple(_label(where, entry, known) for entry in entries)
     if prediction_type == "multiclass" and len(labels) != 1:
-        raise UserError(
-            f"{where}: a multiclass clip has exactly one label, this one has {len(labels)}: {entries!r}"
-        )
+        raise UserError(f"{where}: a multiclass clip has exactly one label, this one has {len(labels)}: {entries!r}")
     return labels
 
 
@@ -306,17 +284,10 @@ def _label(where: str, value: Any, known: frozenset[str]) -> str:
 
 def _event(where: str, entry: Any, known: frozenset[str]) -> Event:
     if not isinstance(entry, dict) or not {"label", "start", "end"} <= set(entry):
-        raise UserError(
-            f"{where}: an event is an object with label, start and end (milliseconds), got {entry!r}"
-        )
+        raise UserError(f"{where}: an event is an object with label, start and end (milliseconds), got {entry!r}")
     start, end = entry["start"], entry["end"]
     for value in (start, end):
-        if (
-            isinstance(value, bool)
-            or not isinstance(value, int | float)
-            or not math.isfinite(value)
-            or value < 0
-        ):
+        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value) or value < 0:
             raise UserError(f"{where}: event times are milliseconds from 0 up, got {entry!r}")
     if end < start:
         raise UserError(f"{where}: the event ends ({end} ms) before it starts ({start} ms): {entry!r}")

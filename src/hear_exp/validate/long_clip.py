@@ -14,8 +14,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from .encoder import Encoder, Model
-from .errors import UserError
+from ..encoder import Encoder, Model
+from ..errors import UserError
 
 GB = 1e9
 BURST_SECONDS = 1.0

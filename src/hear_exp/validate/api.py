@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from ..encoder import FUNCTIONS, SIZES, check_functions, read_size
 from .checks import FAIL, PASS, WARNING, Check, Outcome, Subject
-from .encoder import FUNCTIONS, SIZES, check_functions, read_size
 
 SAMPLE_RATES = (16000, 22050, 32000, 44100, 48000)
 SECONDS = (1.07, 1.98, 2.74, 4.0)

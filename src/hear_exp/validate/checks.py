@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from .backend import Backend
-from .encoder import Model, import_module, load_model
-from .errors import UserError
+from ..backend import Backend
+from ..encoder import Model, import_module, load_model
+from ..errors import UserError
 from .long_clip import Measured, measure
 
 PASS, WARNING, FAIL, SKIPPED = "pass", "warning", "fail", "skipped"

@@ -7,10 +7,10 @@ from collections.abc import Callable, Iterator
 import numpy as np
 import torch
 
-from .backend import tensorflow_device
+from ..backend import tensorflow_device
+from ..encoder import load_model, weights_argument
+from .api import API_CHECKS, LARGEST_HOP_MS, coverage
 from .checks import FAIL, PASS, SKIPPED, WARNING, Check, Outcome, Subject
-from .checks_api import API_CHECKS, LARGEST_HOP_MS, coverage
-from .encoder import load_model, weights_argument
 
 # Differences relative to the largest value: batches of another size may be computed in another order.
 _ROUNDING, _NOTICEABLE = 1e-4, 1e-2

@@ -13,8 +13,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .cli import start
-from .errors import UserError
+from ..cli import start
+from ..errors import UserError
 
 if TYPE_CHECKING:
     from .checks import Finding
@@ -31,11 +31,11 @@ def run(config: dict[str, Any], folder: Path, overrides: list[str]) -> None:
     _check_limits(limits)
     from rich.console import Console
 
+    from ..encoder import pick_device
+    from ..progress import console
+    from ..settings import describe_model
     from .checks import Subject, run_checks
-    from .checks_conduct import CHECKS
-    from .encoder import pick_device
-    from .progress import console
-    from .settings import describe_model
+    from .conduct import CHECKS
 
     model = describe_model(config)
     device = pick_device(config["trainer"]["accelerator"])

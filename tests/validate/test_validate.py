@@ -9,11 +9,13 @@ import textwrap
 import pytest
 import torch
 
-from hear_exp import checks, cli, long_clip, validate
-from hear_exp.checks import Check, Finding, Outcome, Subject, run_checks
-from hear_exp.checks_conduct import CHECKS
+from hear_exp import cli
 from hear_exp.encoder import Encoder, Model
 from hear_exp.errors import UserError
+from hear_exp.validate import __main__ as validate
+from hear_exp.validate import checks, long_clip
+from hear_exp.validate.checks import Check, Finding, Outcome, Subject, run_checks
+from hear_exp.validate.conduct import CHECKS
 
 GOOD = """
     import torch
@@ -127,7 +129,7 @@ def test_crepe_passes(here):
 def test_wav2vec2_does_not_fail(here, tmp_path):
     """A random network of it does not even tell a tone from noise; its last frame ends with the clip."""
     pytest.importorskip("transformers")
-    sys.path.insert(0, os.path.join(os.path.dirname(__file__), "models"))
+    sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "models"))
     from test_hf_audio import save
 
     found = findings(

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import functools
 import json
 import math
 import shutil
@@ -30,12 +31,13 @@ import torch
 from hear_exp.cli import shipped
 from hear_exp.datamodule import EmbeddingDataModule
 from hear_exp.events import Postprocessing, decode_grid
+from hear_exp.fit import Problem, _judge
 from hear_exp.grid import apply_task_grid, expand_grid
 from hear_exp.heareval import import_embeddings, read_embedded_task
-from hear_exp.predictor import PredictorModule, PredictorNetwork
+from hear_exp.predictor import KeepBest, PredictorModule, PredictorNetwork
 from hear_exp.protocol import protocol_from_config
 from hear_exp.result import fold_scores
-from hear_exp.scores import event_scores, scene_scores
+from hear_exp.scores import event_scores, higher_is_better, scene_scores
 from hear_exp.settings import task_targets
 from hear_exp.task import Event, Fold, Task, folds
 
@@ -165,8 +167,13 @@ class _SameRounding(PredictorModule):
         return torch.optim.Adam(self.parameters(), lr=self._lr)
 
 
-def training(python: str, folder: Path, work: Path, epochs: int = 12) -> Stage:
-    """A fit from heareval's initial weights, without dropout, here and there: the validation losses compared."""
+class _SameDropout(pl.Callback):
+    def on_train_batch_start(self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int) -> None:
+        torch.manual_seed(1000 * trainer.current_epoch + batch_idx)
+
+
+def training(python: str, folder: Path, work: Path, epochs: int = 45) -> list[Stage]:
+    """A fit from the same seeds here and there: initial weights, validation losses and the best epoch compared."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -175,7 +182,7 @@ def training(python: str, folder: Path, work: Path, epochs: int = 12) -> Stage:
         torch.set_num_threads(threads)
 
 
-def _training(python: str, folder: Path, work: Path, epochs: int) -> Stage:
+def _training(python: str, folder: Path, work: Path, epochs: int) -> list[Stage]:
     record = work / "training"
     _drive(python, folder, record, "training", epochs)
     settings = json.loads((record / "training.json").read_text())
@@ -184,14 +191,24 @@ def _training(python: str, folder: Path, work: Path, epochs: int) -> Stage:
     task = read_embedded_task(folder)
     embeddings = import_embeddings(task, "parity", work / "cache").embeddings
     shape = {name: conf[name] for name in ("hidden_layers", "hidden_dim", "dropout")}
-    network = PredictorNetwork(embeddings.dim, len(task.labels), **shape)
-    weights = [torch.from_numpy(theirs[name]) for name in sorted(theirs) if name.startswith("weights.")]
-    network.load_state_dict(dict(zip(network.state_dict(), weights, strict=True)))
-    module = _SameRounding(network, task.prediction_type, conf["lr"])
+    torch.manual_seed(42)
+    initialization = conf["initialization"].rstrip("_")
+    network = PredictorNetwork(embeddings.dim, len(task.labels), initialization=initialization, **shape)
+    weights = [theirs[name] for name in sorted(theirs) if name.startswith("weights.")]
+    started = [_largest(w.numpy(), there) for w, there in zip(network.state_dict().values(), weights, strict=True)]
+    tensors = map(torch.from_numpy, weights)
+    network.load_state_dict(dict(zip(network.state_dict(), tensors, strict=True)))
+    protocol = protocol_from_config(shipped("protocol", "hear2021"))
+    np.save(record / "targets.npy", task_targets(task, embeddings))
+    problem = Problem(task, embeddings, record / "targets.npy", protocol, in_memory=True, seed=0, threads=1)
+    judge = functools.partial(_judge, problem, *splits["valid"])
+    module = _SameRounding(network, task.prediction_type, conf["lr"], judge)
+    better = higher_is_better(task.primary_metric)
+    keep = KeepBest("score", better, conf["patience"], protocol.validation_without_events)
     fold = Fold(tuple(splits["train"]), *splits["valid"], *splits["test"])
     every, quiet = conf["check_val_every_n_epoch"], {"logger": False, "enable_checkpointing": False}
     options = {"batch_size": conf["batch_size"], "shuffle": False, "seed": 0, "in_memory": True}
-    data = EmbeddingDataModule(embeddings, task_targets(task, embeddings), fold, **options)
+    data = EmbeddingDataModule(embeddings, problem.targets(), fold, **options)
     pl.Trainer(
         max_epochs=epochs,
         check_val_every_n_epoch=every,
@@ -199,11 +216,16 @@ def _training(python: str, folder: Path, work: Path, epochs: int) -> Stage:
         num_sanity_val_steps=0,
         enable_progress_bar=False,
         enable_model_summary=False,
+        callbacks=[keep, _SameDropout()],
         **quiet,
     ).fit(module, datamodule=data)
     losses = np.array([validation.loss for validation in module.validations])
-    compared = f"validation losses of {epochs} epochs"
-    return Stage("training, from the same weights", compared, _largest(losses, theirs["losses"]))
+    assert keep.best is not None
+    return [
+        Stage("initial weights, from the same seed", f"{sum(w.size for w in weights)} numbers", max(started)),
+        Stage("validation losses, from there", f"{len(losses)} validations", _largest(losses, theirs["losses"])),
+        Stage("best epoch", f"of {epochs}", abs(keep.best.epoch - settings["epoch"])),
+    ]
 
 
 def _grid(task: Task, grid_points: int) -> list[dict[str, Any]]:
@@ -317,7 +339,7 @@ def main() -> None:
         ours = [run_ours(folder, work, options.grid_points, seed) for seed in options.seeds]
         theirs = [run_peer(options.peer_python, folder, work, options.grid_points, seed) for seed in options.seeds]
         found = [*stages(folder, theirs[-1], options.grid_points, work / "cache")]
-        found.append(training(options.peer_python, folder, work))
+        found += training(options.peer_python, folder, work)
         show(folder, ours, theirs, found)
         versions = {"ours": ours[0]["versions"], "heareval": theirs[0]["versions"]}
     for side, packages in versions.items():

@@ -4,9 +4,9 @@
     PEER_PYTHON peer_driver.py EMBEDDING_FOLDER OUTPUT_FOLDER training EPOCHS
 
 The first form writes OUTPUT_FOLDER/peer.json (scores, grid points, folds, labels, events, versions, seconds) and
-peer.npz (targets of each split, probabilities of each test split). The second trains the first grid point on the
-first fold, without dropout, and writes OUTPUT_FOLDER/training.npz: the initial weights in order, and the validation
-losses. heareval writes beside the embeddings, so give it a copy.
+peer.npz (targets of each split, probabilities of each test split). The second trains one predictor on the
+first fold and writes OUTPUT_FOLDER/training.npz (initial weights in order, validation losses) and training.json (its
+settings and best epoch). heareval writes beside the embeddings, so give it a copy.
 
 heareval draws its grid points with seed 42 and trains on from there; here the same points are drawn and training
 starts from SEED. heareval 2021.1.3 was written for older libraries, and with those that run on today's Python two
@@ -42,6 +42,9 @@ def train_once(folder: Path, output: Path, epochs: int) -> None:
             state = module.predictor.state_dict().values()
             arrays.update({f"weights.{i:02d}": tensor.numpy().copy() for i, tensor in enumerate(state)})
 
+        def on_train_batch_start(self, trainer, module, batch, batch_idx):
+            torch.manual_seed(1000 * trainer.current_epoch + batch_idx)  # the same dropout here and there
+
         def on_validation_end(self, trainer, module):
             losses.append(float(trainer.callback_metrics["val_loss"]))
 
@@ -50,10 +53,12 @@ def train_once(folder: Path, output: Path, epochs: int) -> None:
     train = peer.task_predictions_train
 
     def train_the_first(**arguments):
-        arguments["conf"] |= {"dropout": 0.0, "max_epochs": epochs}
-        train(**arguments)
+        arguments["conf"] |= {"hidden_layers": 2, "lr": 1e-3, "max_epochs": epochs}
+        result = train(**arguments)
         conf = {k: getattr(v, "__name__", v) for k, v in arguments["conf"].items()}
-        (output / "training.json").write_text(json.dumps({"conf": conf, "splits": arguments["data_splits"]}))
+        (output / "training.json").write_text(
+            json.dumps({"conf": conf, "splits": arguments["data_splits"], "epoch": result.epoch})
+        )
         np.savez(output / "training.npz", losses=losses, **arrays)
         raise SystemExit
 

@@ -84,7 +84,6 @@ def test_heareval_runs_on_what_we_export_and_agrees(parity, tmp_path, kind, opti
     folder = export(tmp_path, kind, **options)
     peer = parity.run_peer(PEER_PYTHON, folder, tmp_path / "work", 2, 0)
     stages = list(parity.stages(folder, peer, 2, tmp_path / "import"))
-    training = parity.training(PEER_PYTHON, folder, tmp_path / "work", epochs=6)
-    assert training.difference < 1e-6
+    stages += parity.training(PEER_PYTHON, folder, tmp_path / "work", epochs=6)
     print(json.dumps([[stage.name, stage.compared, stage.difference] for stage in stages]))
     assert {stage.name: stage.difference for stage in stages if stage.difference > 1e-6} == {}

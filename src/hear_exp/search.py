@@ -161,6 +161,9 @@ def _runner(
                 outcomes[futures[future]] = future.result()
                 done += 1
                 on_fit(outcomes[futures[future]])
+            # The pool itself may notice a death only once some fit ends: it watches before the last worker starts.
+            if pending and not all(process.is_alive() for process in list((pool._processes or {}).values())):
+                raise BrokenProcessPool("a worker is not alive")
             while not notes.empty():
                 note = notes.get()
             on_progress(done, total, note)

@@ -34,7 +34,7 @@ from hear_exp.events import Postprocessing, decode_grid
 from hear_exp.fit import Problem, _judge
 from hear_exp.grid import apply_task_grid, expand_grid
 from hear_exp.heareval import import_embeddings, read_embedded_task
-from hear_exp.predictor import KeepBest, PredictorModule, PredictorNetwork
+from hear_exp.predictor import KeepBest, PredictorModule, PredictorNetwork, probabilities
 from hear_exp.protocol import protocol_from_config
 from hear_exp.result import fold_scores
 from hear_exp.scores import event_scores, higher_is_better, scene_scores
@@ -209,7 +209,7 @@ def _training(python: str, folder: Path, work: Path, epochs: int) -> list[Stage]
     every, quiet = conf["check_val_every_n_epoch"], {"logger": False, "enable_checkpointing": False}
     options = {"batch_size": conf["batch_size"], "shuffle": False, "seed": 0, "in_memory": True}
     data = EmbeddingDataModule(embeddings, problem.targets(), fold, **options)
-    pl.Trainer(
+    trainer = pl.Trainer(
         max_epochs=epochs,
         check_val_every_n_epoch=every,
         accelerator="cpu",
@@ -218,13 +218,18 @@ def _training(python: str, folder: Path, work: Path, epochs: int) -> list[Stage]
         enable_model_summary=False,
         callbacks=[keep, _SameDropout()],
         **quiet,
-    ).fit(module, datamodule=data)
+    )
+    trainer.fit(module, datamodule=data)
+    network.load_state_dict(keep.weights)
+    logits = torch.cat(trainer.predict(module, data.test_dataloader()))
+    tested = probabilities(logits, task.prediction_type, protocol.probabilities)
     losses = np.array([validation.loss for validation in module.validations])
     assert keep.best is not None
     return [
         Stage("initial weights, from the same seed", f"{sum(w.size for w in weights)} numbers", max(started)),
         Stage("validation losses, from there", f"{len(losses)} validations", _largest(losses, theirs["losses"])),
         Stage("best epoch", f"of {epochs}", abs(keep.best.epoch - settings["epoch"])),
+        Stage("its test probabilities", f"{tested.size} numbers", _largest(tested, theirs["test"])),
     ]
 
 

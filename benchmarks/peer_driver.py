@@ -5,8 +5,8 @@
 
 The first form writes OUTPUT_FOLDER/peer.json (scores, grid points, folds, labels, events, versions, seconds) and
 peer.npz (targets of each split, probabilities of each test split). The second trains one predictor on the
-first fold and writes OUTPUT_FOLDER/training.npz (initial weights in order, validation losses) and training.json (its
-settings and best epoch). heareval writes beside the embeddings, so give it a copy.
+first fold and writes OUTPUT_FOLDER/training.npz (initial weights in order, validation losses, test probabilities) and
+training.json (its settings and best epoch). heareval writes beside the embeddings, so give it a copy.
 
 heareval draws its grid points with seed 42 and trains on from there; here the same points are drawn and training
 starts from SEED. heareval 2021.1.3 was written for older libraries, and with those that run on today's Python two
@@ -55,6 +55,10 @@ def train_once(folder: Path, output: Path, epochs: int) -> None:
     def train_the_first(**arguments):
         arguments["conf"] |= {"hidden_layers": 2, "lr": 1e-3, "max_epochs": epochs}
         result = train(**arguments)
+        result.predictor.epoch_best_postprocessing_or_default = lambda epoch: result.postprocessing
+        names = ("embedding_path", "metadata", "data_splits", "label_to_idx", "nlabels", "in_memory")
+        peer.task_predictions_test(grid_point=result, **{name: arguments[name] for name in names})
+        arrays["test"] = result.predictor.test_predictions["prediction"].numpy()
         conf = {k: getattr(v, "__name__", v) for k, v in arguments["conf"].items()}
         (output / "training.json").write_text(
             json.dumps({"conf": conf, "splits": arguments["data_splits"], "epoch": result.epoch})

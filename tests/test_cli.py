@@ -1,5 +1,6 @@
 """The command line: every shipped config composes, --help answers at once, and mistakes get a sentence."""
 
+import errno
 import importlib.util
 import os
 import subprocess
@@ -174,7 +175,7 @@ def test_interrupted(start, capsys):
     with pytest.raises(SystemExit) as end:
         start(interrupted)
     assert end.value.code == 130
-    assert "the same command goes on from there" in capsys.readouterr().err
+    assert "finished parts (embedded clips, downloads) are kept" in capsys.readouterr().err
 
 
 # Processes --------------------------------------------------------------------------------------------------
@@ -225,3 +226,36 @@ def test_bad_input_is_one_sentence(empty):
     assert out == ""
     assert error == "hear_exp: task folder not found: nowhere (expected a folder with task_metadata.json)\n"
     assert list(empty.iterdir()) == []
+
+
+@pytest.mark.parametrize("error", [errno.EROFS, errno.EACCES, errno.ENOSPC])
+def test_a_folder_that_cannot_be_written_is_a_sentence(start, capsys, error):
+    def refused(config, folder, overrides):
+        raise OSError(error, os.strerror(error), "/there/runs")
+
+    with pytest.raises(SystemExit) as end:
+        start(refused)
+    assert end.value.code == 1
+    assert "cannot write /there/runs: " in capsys.readouterr().err
+
+
+def test_a_failed_run_leaves_other_peoples_files(start, tmp_path):
+    def failed(config, folder, overrides):
+        (folder / "notes.txt").write_text("mine")
+        (folder / "run.log").write_text("ours")
+        raise UserError("no")
+
+    with pytest.raises(SystemExit):
+        start(failed)
+    (notes,) = tmp_path.rglob("notes.txt")
+    assert [path.name for path in notes.parent.iterdir()] == ["notes.txt"]
+
+
+def test_failed_jobs_of_a_sweep_end_in_a_sentence(tmp_path):
+    """In a process of its own: the log file of a job must not outlive its folder."""
+    command = [sys.executable, "-m", "hear_exp", "-m", f"paths.root={tmp_path}", "logger=none", "task=custom"]
+    done = subprocess.run([*command, "task.path=/none,/neither"], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    assert "task folder not found: /none " in done.stderr
+    assert "task folder not found: /neither " in done.stderr

@@ -315,3 +315,21 @@ def test_two_processes_compute_each_clip_once(tmp_path, calls):
     assert calls() == [1] * 36
     embed(folder, tmp_path / "alone", 0.01)
     assert files_of(tmp_path / "cache") == files_of(tmp_path / "alone")
+
+
+@pytest.mark.parametrize(
+    ("event", "words"),
+    [
+        ({"label": "0", "start": 900_000, "end": 900_100}, "begin after their clip ends"),
+        ({"label": "0", "start": 0.1, "end": 0.4}, "are their times in seconds, not milliseconds"),
+    ],
+)
+def test_event_times_that_cannot_be_meant_are_told(tmp_path, caplog, event, words):
+    folder = write_task(tmp_path / "task", kind="events")
+    label = read_task(folder).labels[0]
+    for path in folder.glob("*.json"):
+        if path.name != "task_metadata.json":
+            clips = json.loads(path.read_text())
+            path.write_text(json.dumps({name: [{**event, "label": label}] for name in clips}))
+    embed(folder, tmp_path / "cache")
+    assert words in caplog.text

@@ -181,6 +181,10 @@ RETURNED = "torch.ones(len(audio), 4, 3), torch.arange(4.0).expand(len(audio), -
             r"^model written: timestamps must be finite and increase along a clip \(milliseconds\)$",
         ),
         ("torch.ones(3, 4, 3), torch.ones(3, 4)", "timestamps must be finite and increase"),
+        (
+            "torch.ones(3, 4, 3), torch.linspace(0, 1e-3 * audio.shape[1] / 8, 4).expand(3, -1)",
+            "the last timestamp of a clip of .* ms is .*; expected milliseconds$",
+        ),
         ("torch.ones(3, 4, 3), torch.full((3, 4), torch.nan)", "timestamps must be finite and increase"),
     ],
 )

@@ -6,6 +6,7 @@ Nothing heavy is imported here, so that --help and a typing mistake answer at on
 from __future__ import annotations
 
 import difflib
+import errno
 import logging
 import os
 import re
@@ -85,9 +86,9 @@ def start(job: Job, config_name: str = "config") -> None:
     try:
         hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name=config_name)(task)()
     except KeyboardInterrupt:
-        _leave("interrupted; what was done so far is kept, the same command goes on from there", 130)
+        _leave("interrupted; finished parts (embedded clips, downloads) are kept, and the same command uses them", 130)
     except Exception as error:
-        if full or not (isinstance(error, EXPECTED) or type(error).__name__ == "FailedJobError"):
+        if full or not (isinstance(error, EXPECTED) or _unwritable(error) or type(error).__name__ == "FailedJobError"):
             raise
         _leave(sentence(error), 1)
 
@@ -99,6 +100,8 @@ def sentence(error: Exception) -> str:
     if type(error).__name__ == "FailedJobError":  # submitit's: a job's traceback as text
         last = str(error).strip().splitlines()[-1]
         return f"a job failed: {last.removeprefix('hear_exp.errors.UserError: ')}"
+    if isinstance(error, OSError) and _unwritable(error):
+        return f"cannot write {error.filename}: {error.strerror}; choose another folder with paths.root=FOLDER"
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     text = " ".join(line for line in lines if not line.startswith(("full_key", "object_type", "See ")))
     if match := re.match(r"Could not override '([^']+)'", text):
@@ -117,15 +120,23 @@ def _run_job(job: Job, config: DictConfig, show_traceback: bool) -> None:
         plain = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
         job(plain, folder, list(settings.overrides.task))  # type: ignore[arg-type]
     except EXPECTED as error:
-        _remove_run(folder, Path(config.paths.runs))
+        single = settings.mode == RunMode.RUN and not show_traceback
+        if not single:
+            log.error("%s", sentence(error))  # before the folder goes, which the log file may be opened in
+        _remove_run(folder, Path(config.paths.root))
         # Hydra writes a line of its own over a job's error: right in a sweep, which goes on with the other jobs.
-        if settings.mode == RunMode.RUN and not show_traceback:
+        if single:
             _leave(sentence(error), 1)
-        log.error("%s", sentence(error))
         raise
 
 
-def _remove_run(folder: Path, runs: Path) -> None:
+def _unwritable(error: Exception) -> bool:
+    """Whether the file system refused to write: read-only, not allowed, full, or a file where a folder should be."""
+    refusals = (errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.ENOSPC, errno.EDQUOT, errno.EEXIST)
+    return isinstance(error, OSError) and error.errno in refusals and bool(error.filename)
+
+
+def _remove_run(folder: Path, root: Path) -> None:
     """Remove a run that found nothing out: a folder in runs/ is a run. What is not ours stays."""
     for name in OURS:
         path = folder / name
@@ -134,7 +145,7 @@ def _remove_run(folder: Path, runs: Path) -> None:
         else:
             path.unlink(missing_ok=True)
     for empty in (folder, *folder.parents):
-        if empty.resolve() == runs.resolve().parent:
+        if empty.resolve() == root.resolve():
             return
         try:
             empty.rmdir()

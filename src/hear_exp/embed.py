@@ -62,6 +62,7 @@ def embed_task(task: Task, encoder: Encoder, root: Path, batch_seconds: float = 
     if isinstance(batch_seconds, bool) or not isinstance(batch_seconds, int | float) or not batch_seconds > 0:
         raise UserError(f"embeddings.batch_seconds is {batch_seconds!r}, expected seconds above 0")
     files = scan_clips(task, clip_order(task), source_rate(task, encoder.sample_rate))
+    _check_event_times(task, files)
     digests = _audio_digests(files, Path(root) / ".digests", task)
     entry = Entry(root, task.name, encoder.name, cache_key(task, encoder, files, digests))
     computed = 0
@@ -74,6 +75,21 @@ def embed_task(task: Task, encoder: Encoder, root: Path, batch_seconds: float = 
     if not computed:
         log.info("embeddings found in the cache: %s", entry.folder)
     return Embedded(embeddings, time.perf_counter() - started, computed)
+
+
+def _check_event_times(task: Task, files: Sequence[ClipFile]) -> None:
+    """Warn of annotations that cannot be meant: events after a clip's end, or all of them a few ms long."""
+    seconds = {(file.split, file.name): file.seconds for file in files}
+    events = [(split.name, clip.name, event) for split in task.splits for clip in split.clips for event in clip.events]
+    late = [(split, name, e) for split, name, e in events if e.start_ms > 1000 * seconds[split, name]]
+    if late:
+        split, name, event = late[0]
+        log.warning(
+            "%d of %d events begin after their clip ends (the first: %s.json, %s: %s at %g ms of %.0f ms)",
+            *(len(late), len(events), split, name, event.label, event.start_ms, 1000 * seconds[split, name]),
+        )
+    if events and max(e.end_ms for _, _, e in events) < 10 * max(seconds.values()):
+        log.warning("all events lie in the first hundredth of the clips: are their times in seconds, not milliseconds?")
 
 
 def cache_key(task: Task, encoder: Encoder, files: Sequence[ClipFile], digests: Sequence[str]) -> dict[str, Any]:

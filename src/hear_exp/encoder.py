@@ -111,6 +111,13 @@ class Encoder:
             )
         if not np.isfinite(times).all() or not (np.diff(times, axis=1) > 0).all():
             raise UserError(f"model {self.name}: timestamps must be finite and increase along a clip (milliseconds)")
+        clip_ms = 1000 * audio.shape[1] / self.sample_rate
+        # Seconds in place of milliseconds is the likely mistake, and it would score 0 without a word.
+        if times.shape[1] > 2 and times.max() < clip_ms / 100:
+            raise UserError(
+                f"model {self.name}: the last timestamp of a clip of {clip_ms:.0f} ms is {times.max():g}; "
+                "expected milliseconds"
+            )
         return embeddings, times
 
     def _array(self, function: str, value: Any, dtype: type) -> np.ndarray:

@@ -64,6 +64,7 @@ def search(
         _tell_ended_by_quirk(fitted, "fits on the other folds", problem)
     searched = time.perf_counter()
     first = replace(grid[winner], tested=run_test(problem, grid[winner]))
+    _tell_undefined((first, *fitted), problem)
     return SearchOutcome(
         grid=tuple(grid),
         winner=winner,
@@ -85,6 +86,13 @@ def best_point(grid: Sequence[FitOutcome], problem: Problem) -> int:
         return score if maximize else -score
 
     return max(range(len(grid)), key=value)  # max keeps the first of equals
+
+
+def _tell_undefined(fits: Sequence[FitOutcome], problem: Problem) -> None:
+    metric = problem.task.primary_metric
+    undefined = [fit.tested.split for fit in fits if fit.tested and math.isnan(fit.tested.scores[metric])]
+    if undefined:
+        log.warning("%s is undefined on %s: nothing to score was predicted or annotated", metric, ", ".join(undefined))
 
 
 def _tell_ended_by_quirk(fits: Sequence[FitOutcome], what: str, problem: Problem) -> None:
@@ -145,6 +153,7 @@ def _runner(
         return
 
     context = _context()
+    _start_fork_server()
     notes = context.SimpleQueue()
     pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_start_worker, initargs=(problem, notes))
 
@@ -194,11 +203,25 @@ def _context() -> Any:
 
 def warm_up() -> None:
     """Start importing the heavy modules in the background, for the workers that a search will want."""
-    if "forkserver" in multiprocessing.get_all_start_methods() and cpu_count() > 1:
-        from multiprocessing import forkserver
-
+    if cpu_count() > 1:
         _context()
-        threading.Thread(target=forkserver.ensure_running, daemon=True).start()
+        threading.Thread(target=_start_fork_server, daemon=True).start()
+
+
+def _start_fork_server() -> None:
+    """Start it, where there is one, deaf to Ctrl-C: it would print a traceback in the middle of its imports.
+
+    The mask of signals is the calling thread's, and the server and its workers inherit it.
+    """
+    if "forkserver" not in multiprocessing.get_all_start_methods():
+        return
+    from multiprocessing import forkserver
+
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        forkserver.ensure_running()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
 
 _problem: Problem

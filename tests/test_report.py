@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import io
 import subprocess
 import sys
@@ -12,6 +13,7 @@ import pytest
 from fabricated import event_outcome, event_problem, result_of, scene_outcome, scene_problem
 from rich.console import Console
 
+from hear_exp.leaderboard import Rank
 from hear_exp.report import find_runs, main, show_result
 from hear_exp.result import Result, write_result
 from hear_exp.task import Event
@@ -54,6 +56,13 @@ def test_show_result_of_folds(tmp_path, scene):
     assert "(best of 8)" in text
     assert "embed 1.2, search 12.3, test 0.4" in text
     assert f"plots in {tmp_path}\n" in text
+
+
+def test_a_score_of_a_published_task_has_its_place(tmp_path, scene):
+    place = dataclasses.asdict(Rank("esc50", 2, 30, (), "X", 0.71, "Y", 0.69))
+    text = shown(replace(scene, leaderboard=place), tmp_path, width=140)
+    assert "rank 2 of 30 published scores and this one (below X 0.7100, above Y 0.6900)" in text
+    assert "published scores" not in shown(scene, tmp_path)
 
 
 def test_show_result_of_events(tmp_path, events):

@@ -16,6 +16,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from rich import box
 from rich.console import Console
@@ -60,6 +61,8 @@ def show_result(result: Result, folder: Path, console: Console) -> None:
             table.add_row(Text(name + _arrow(name), style="bold" if primary else "dim"), text + _parts(result, name))
     first = " on the first fold" if len(result.folds) > 1 else ""
     validation = "validation" if result.monitor == "score" else "validation loss"
+    if result.leaderboard:
+        table.add_row("leaderboard", Text(_standing(result.leaderboard)))
     table.add_row(validation, Text(f"{number(result.validation_score)} ({_epochs(result)}){first}"))
     table.add_section()
     table.add_row("winner", _winner(result))
@@ -87,6 +90,18 @@ def _parts(result: Result, name: str) -> Text:
     parts = {part: f"{name}_{part}" for part in ("precision", "recall")}
     known = [f"{part} {number(result.scores[key])}" for part, key in parts.items() if key in result.scores]
     return Text(f"  ({', '.join(known)})" if known else "", style="dim")
+
+
+def _standing(place: Mapping[str, Any]) -> str:
+    """'rank 12 of 30 (below X 0.7100, above Y 0.6900)': a score among the published ones."""
+    near = [
+        f"{word} {place[f'{side}_model']} {number(place[f'{side}_score'])}"
+        for word, side in (("below", "better"), ("above", "worse"))
+        if place[f"{side}_model"]
+    ]
+    if place["tied"]:
+        near.append(f"equal to {', '.join(place['tied'])}")
+    return f"rank {place['rank']} of {place['of']} published scores and this one ({', '.join(near)})"
 
 
 def _winner(result: Result) -> Text:

@@ -31,6 +31,7 @@ PROTOCOL = Protocol(
     event_end="last_frame",
     median_widths="as_computed",
     probabilities="float32",
+    multilabel_accuracy="first_label",
     median_filter_ms=(250,),
     min_duration_ms=(125, 250),
 )

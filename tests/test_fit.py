@@ -212,3 +212,27 @@ def test_probabilities_that_are_not_finite_have_no_score(frames, multiclass):
     score, postprocessing = judge(problem, values)
     assert math.isnan(score)
     assert postprocessing is None
+
+
+@pytest.mark.parametrize("rule", ["first_label", "any_label"])
+def test_the_protocol_says_what_is_right_for_clips_with_any_number_of_labels(multilabel, rule):
+    """In validation and in test; every fourth clip has no label."""
+    task = replace(multilabel.task, metrics=("top1_acc", "mAP"))
+    problem = replace(multilabel, task=task, protocol=replace(multilabel.protocol, multilabel_accuracy=rule))
+    rows = problem.embeddings.split_range("test")
+    truth = problem.targets()[rows.start : rows.stop]
+    assert set(truth.sum(axis=1)) > {0, 1, 2}
+    outcome = fit(problem, test=True, max_epochs=3)
+    best = outcome.tested.probabilities.argmax(axis=1)
+    hits, labelled = truth[np.arange(len(truth)), best] == 1, truth.any(axis=1)
+    expected = {"first_label": (truth.argmax(axis=1) == best).mean(), "any_label": hits[labelled].mean()}
+    assert expected["first_label"] != expected["any_label"]
+    assert outcome.tested.scores["top1_acc"] == expected[rule]
+    assert outcome.validation_score == pytest.approx(
+        _judge_probabilities(problem, "valid", _valid_probabilities(problem, outcome))[0]
+    )
+
+
+def _valid_probabilities(problem, outcome):
+    job = replace(outcome.job, fold=replace(outcome.job.fold, test="valid"))
+    return run_test(problem, replace(outcome, job=job)).probabilities

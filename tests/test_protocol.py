@@ -27,6 +27,7 @@ def test_hear2021_has_every_quirk():
         event_end="last_frame",
         median_widths="as_computed",
         probabilities="float32",
+        multilabel_accuracy="first_label",
         median_filter_ms=(250,),
         min_duration_ms=(125, 250),
     )
@@ -43,6 +44,7 @@ def test_fixed_differs_in_what_it_mends_and_nothing_else():
         "event_end": "next_frame",
         "median_widths": "odd",
         "probabilities": "float64",
+        "multilabel_accuracy": "any_label",
     }
 
 

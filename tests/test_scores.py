@@ -14,6 +14,7 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 
 from hear_exp import scores
 from hear_exp.scores import (
+    MULTILABEL_ACCURACY,
     SCORES,
     event_scores,
     higher_is_better,
@@ -81,6 +82,38 @@ def test_chroma_by_hand():
     # predicted 13, 2, 20, 5; target 1 (an octave off: right), 2, 9 (20 is chroma 8: wrong), 17
     scored = scene_scores(["chroma_acc", "top1_acc"], one_hot([13, 2, 20, 5], 24) * 0.9, one_hot([1, 2, 9, 17], 24))
     assert scored == {"chroma_acc": 0.75, "top1_acc": 0.25}
+
+
+# labels 0 and 2; none; label 13; labels 2 and 14. Most probable: 2, 0, 1, 14.
+SEVERAL = np.array([np.isin(np.arange(24), labels) for labels in ([0, 2], [], [13], [2, 14])]).astype(np.uint8)
+
+
+@pytest.mark.parametrize(
+    ("rule", "top1", "chroma"),
+    [
+        # as heareval has it: np.argmax(prediction) == np.argmax(target), and argmax of nothing set is 0
+        ("first_label", 1 / 4, 3 / 4),  # hit: the clip without labels, at label 0; with octaves 13 and 1, 2 and 14
+        ("any_label", 2 / 3, 1.0),  # hits: 2 and 14; the clip without labels is left out
+    ],
+)
+def test_accuracy_of_clips_with_any_number_of_labels(rule, top1, chroma):
+    scored = scene_scores(ACCURACIES, one_hot([2, 0, 1, 14], 24) * 0.9, SEVERAL, multilabel_accuracy=rule)
+    assert scored == {"top1_acc": top1, "pitch_acc": top1, "chroma_acc": chroma}
+
+
+def test_both_rules_agree_where_each_clip_has_one_label():
+    probabilities, targets = scene_input(one_label=True)
+    expected = scene_scores(ACCURACIES, probabilities, targets)
+    for rule in MULTILABEL_ACCURACY:
+        assert scene_scores(ACCURACIES, probabilities, targets, multilabel_accuracy=rule) == expected
+    with pytest.raises(ValueError, match="multilabel_accuracy is 'last', expected one of: first_label, any_label"):
+        scene_scores(["top1_acc"], probabilities, targets, multilabel_accuracy="last")
+
+
+def test_accuracy_without_any_label_is_undefined_or_that_of_label_0():
+    probabilities, targets = np.array([[0.2, 0.1], [0.1, 0.2]]), np.zeros((2, 2), dtype=int)
+    assert math.isnan(scene_scores(["top1_acc"], probabilities, targets, multilabel_accuracy="any_label")["top1_acc"])
+    assert scene_scores(["top1_acc"], probabilities, targets, multilabel_accuracy="first_label") == {"top1_acc": 0.5}
 
 
 def test_rankings_by_hand():

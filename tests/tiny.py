@@ -34,6 +34,7 @@ FIXED = Protocol(
     event_end="next_frame",
     median_widths="odd",
     probabilities="float64",
+    multilabel_accuracy="any_label",
     median_filter_ms=(250,),
     min_duration_ms=(125, 250),
 )

@@ -7,7 +7,7 @@ import logging
 import math
 import time
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -215,8 +215,7 @@ def _test(problem: Problem, outcome: FitOutcome) -> TestOutcome:
         values = probabilities(logits, task.prediction_type, problem.protocol.probabilities)
     split = job.fold.test
     if not _is_event(task):
-        rows = problem.embeddings.split_range(split)
-        return TestOutcome(split, scene_scores(task.metrics, values, problem.targets()[rows.start : rows.stop]), values)
+        return TestOutcome(split, _scene_scores(problem, split, values, task.metrics), values)
     assert outcome.postprocessing is not None
     events = _decode(problem, split, values, [outcome.postprocessing])[0]
     scores = event_scores(task.metrics, events, problem.reference(split), task.labels)
@@ -234,8 +233,7 @@ def _judge_probabilities(problem: Problem, split: str, values: np.ndarray) -> tu
     if not np.isfinite(values).all():
         return math.nan, None
     if not _is_event(task):
-        rows = problem.embeddings.split_range(split)
-        return scene_scores([metric], values, problem.targets()[rows.start : rows.stop])[metric], None
+        return _scene_scores(problem, split, values, [metric])[metric], None
     candidates = _postprocessings(problem)
     reference = problem.reference(split)
     scored = [
@@ -252,6 +250,12 @@ def _judge_probabilities(problem: Problem, split: str, values: np.ndarray) -> tu
             pair[1].min_duration_ms,
         ),
     )
+
+
+def _scene_scores(problem: Problem, split: str, values: np.ndarray, names: Sequence[str]) -> dict[str, float]:
+    rows = problem.embeddings.split_range(split)
+    targets = problem.targets()[rows.start : rows.stop]
+    return scene_scores(names, values, targets, multilabel_accuracy=problem.protocol.multilabel_accuracy)
 
 
 def _decode(problem: Problem, split: str, values: np.ndarray, candidates: list[Postprocessing]) -> list[Events]:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from .errors import UserError
+from .scores import MULTILABEL_ACCURACY
 
 CHOICES = {
     "validation_without_events": ("stop", "zero"),
@@ -17,6 +18,7 @@ CHOICES = {
     "event_end": ("last_frame", "next_frame"),
     "median_widths": ("as_computed", "odd"),
     "probabilities": ("float32", "float64"),
+    "multilabel_accuracy": MULTILABEL_ACCURACY,
 }
 
 
@@ -38,6 +40,7 @@ class Protocol:
     event_end: str
     median_widths: str
     probabilities: str
+    multilabel_accuracy: str
     median_filter_ms: tuple[float, ...]
     min_duration_ms: tuple[float, ...]
 

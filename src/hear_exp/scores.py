@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+MULTILABEL_ACCURACY = ("first_label", "any_label")
+
 OnSkipped = Callable[[str, tuple[int, ...]], None]
 
 
@@ -89,12 +91,16 @@ def scene_scores(
     probabilities: np.ndarray,
     targets: np.ndarray,
     *,
+    multilabel_accuracy: str | None = None,
     on_skipped: OnSkipped | None = None,
 ) -> dict[str, float]:
     """Scores of clip predictions.
 
     top1_acc and pitch_acc: share of clips whose most probable label is the target (of tied labels the first
-    one counts). chroma_acc: the same with both indices mod 12. mAP, aucroc, d_prime: means over labels of
+    one counts). chroma_acc: the same with both indices mod 12. A clip with any number of labels, which is refused
+    unless ``multilabel_accuracy`` says what to do: ``first_label`` takes the first one set for the target, and
+    label 0 where none is set, as heareval does; ``any_label`` counts a hit on any of them and leaves clips
+    without labels out (nan if that leaves none). mAP, aucroc, d_prime: means over labels of
     average precision, of the area under the ROC curve, and of sqrt(2) times that area's normal quantile.
 
     A label that no clip has leaves these three means undefined, and so does one that every clip has for
@@ -105,7 +111,8 @@ def scene_scores(
     Args:
         names: scores of kind scene.
         probabilities: (clips, labels) float in [0, 1]; float32 keeps the ties that float32 has.
-        targets: (clips, labels), 0 or 1; one-hot for the accuracies.
+        targets: (clips, labels), 0 or 1.
+        multilabel_accuracy: first_label, any_label, or None: for an accuracy the targets must be one-hot.
         on_skipped: called once for each score that left labels out.
 
     Returns:
@@ -124,9 +131,9 @@ def scene_scores(
     scores = {}
     for name in names:
         if name in ("top1_acc", "pitch_acc"):
-            scores[name] = _accuracy(probabilities, targets)
+            scores[name] = _accuracy(probabilities, targets, multilabel_accuracy)
         elif name == "chroma_acc":
-            scores[name] = _accuracy(probabilities, targets, modulo=12)
+            scores[name] = _accuracy(probabilities, targets, multilabel_accuracy, modulo=12)
         else:
             counts = _curve_counts(probabilities, targets) if counts is None else counts
             per_label = {"mAP": _average_precision, "aucroc": _roc_area, "d_prime": _d_prime}[name]
@@ -173,25 +180,23 @@ def _checked(probabilities: np.ndarray, targets: np.ndarray) -> tuple[np.ndarray
     return probabilities.clip(0, 1), targets.astype(np.int64)  # clip: weights that sum to 1 but for rounding
 
 
-def _accuracy(probabilities: np.ndarray, targets: np.ndarray, modulo: int | None = None) -> float:
-    import torch
-    from torchmetrics.functional.classification import multiclass_stat_scores
-
-    if (targets.sum(axis=1) != 1).any():
-        clip = int(np.argmax(targets.sum(axis=1) != 1))
+def _accuracy(probabilities: np.ndarray, targets: np.ndarray, rule: str | None, modulo: int | None = None) -> float:
+    if rule not in (None, *MULTILABEL_ACCURACY):
+        raise ValueError(f"multilabel_accuracy is {rule!r}, expected one of: {', '.join(MULTILABEL_ACCURACY)}")
+    count = targets.sum(axis=1)
+    if rule is None and (count != 1).any():
+        clip = int(np.argmax(count != 1))
         raise ValueError(
-            f"accuracy needs exactly one label a clip, but clip {clip} has {targets[clip].sum()}"
-            " (use mAP, aucroc or d_prime for multilabel tasks)"
+            f"accuracy needs exactly one label a clip, but clip {clip} has {count[clip]}"
+            " (multilabel_accuracy says what it is of clips with several)"
         )
-    predicted, expected = probabilities.argmax(axis=1), targets.argmax(axis=1)
-    labels = max(2, modulo or targets.shape[1])  # torchmetrics refuses a single class
-    if modulo:
-        predicted, expected = predicted % modulo, expected % modulo
-    # Counts instead of torchmetrics' accuracy, which is a float32.
-    true_positives, _, _, _, clips = multiclass_stat_scores(
-        torch.from_numpy(predicted), torch.from_numpy(expected), num_classes=labels, average="micro"
-    ).tolist()
-    return true_positives / clips
+    classes = np.arange(targets.shape[1]) % (modulo or targets.shape[1])
+    predicted = classes[probabilities.argmax(axis=1)]
+    if rule == "any_label":
+        hits = ((predicted[:, np.newaxis] == classes) & (targets == 1)).any(axis=1)[count > 0]
+    else:
+        hits = predicted == classes[targets.argmax(axis=1)]
+    return int(hits.sum()) / len(hits) if len(hits) else math.nan
 
 
 def _curve_counts(probabilities: np.ndarray, targets: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:

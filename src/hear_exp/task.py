@@ -138,7 +138,7 @@ def read_task(folder: Path, *, needs_audio: bool = True) -> Task:
         splits=splits,
         labels=labels,
         sample_duration_s=_duration(path, metadata.get("sample_duration")),
-        metrics=_metrics(path, metadata, embedding_type, prediction_type),
+        metrics=_metrics(path, metadata, embedding_type),
         sample_rates=tuple(rates),
         early_stop_on_score=_switch(path, metadata, "use_scoring_for_early_stopping", default=True),
         predictor_grid=_settings(path, params, "task_specific_param_grid"),
@@ -185,7 +185,7 @@ def _duration(path: Path, value: Any) -> float | None:
     return float(value)
 
 
-def _metrics(path: Path, metadata: Mapping[str, Any], embedding_type: str, prediction_type: str) -> tuple[str, ...]:
+def _metrics(path: Path, metadata: Mapping[str, Any], embedding_type: str) -> tuple[str, ...]:
     metrics = metadata.get("evaluation")
     if not isinstance(metrics, list) or not metrics:
         raise UserError(f"{path}: evaluation is {metrics!r}, expected a list of score names, the primary one first")
@@ -196,8 +196,6 @@ def _metrics(path: Path, metadata: Mapping[str, Any], embedding_type: str, predi
             raise UserError(
                 f"{path}: score {name!r} is for {score_kind(name)} tasks, this one's type is {embedding_type}"
             )
-        if prediction_type == "multilabel" and name in ("top1_acc", "pitch_acc", "chroma_acc"):
-            raise UserError(f"{path}: score {name!r} needs exactly one label a clip, but the task is multilabel")
     return tuple(metrics)
 
 

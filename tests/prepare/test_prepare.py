@@ -497,11 +497,6 @@ def test_the_task_does_not_go_into_the_recordings(tmp_path):
             {"seed": 1},
             "seed: no effect, splits are given",
         ),
-        (
-            ["path,label,split", "train.wav,a,train", "train.wav,b,train", "valid.wav,a,valid", "test.wav,a,test"],
-            {"evaluation": ("top1_acc",)},
-            "score 'top1_acc' needs exactly one label",
-        ),
     ],
 )
 def test_errors_in_a_table(tmp_path, go, lines, options, message):

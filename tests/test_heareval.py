@@ -2,6 +2,7 @@ import json
 import os
 import pickle
 import random
+import shutil
 import subprocess
 import sys
 from collections import OrderedDict
@@ -13,7 +14,7 @@ import pytest
 from hear_exp.errors import UserError
 from hear_exp.heareval import import_embeddings, read_embedded_task, read_labels
 from hear_exp.settings import load_task, task_targets
-from hear_exp.task import Event
+from hear_exp.task import Event, read_task
 
 SCENES = {
     "train": {"a.wav": ["x"], "b.wav": ["y"], "c.wav": ["x"], "d.wav": ["y"]},
@@ -131,6 +132,12 @@ def test_rows_in_another_order_are_named_by_number(scenes, caplog):
     assert [clip.name for clip in task.split("train").clips] == [f"row_{i:06d}" for i in range(4)]
     assert "train.target-labels.pkl: the rows are not in heareval's order" in caplog.text
     assert task.split("valid").clips[0].name in ("e.wav", "f.wav")
+
+
+def test_an_imported_task_is_the_task_itself(scenes, tmp_path):
+    copy = shutil.copytree(scenes, tmp_path / "archive")
+    (copy / "16000").mkdir()
+    assert read_embedded_task(scenes).digest == read_task(copy).digest != ""
 
 
 def test_integer_labels_are_strings(tmp_path):

@@ -1,6 +1,7 @@
 """Task folders: reading, folds, and a sentence for each thing that can be wrong with one."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -112,6 +113,66 @@ def test_name_falls_back_on_the_folder(tmp_path):
     task = read_task(write_task(tmp_path / "mine", metadata))
     assert (task.name, task.version) == ("mine", "")
     assert [split.name for split in task.splits] == ["train", "valid", "test"]
+
+
+# Identity ---------------------------------------------------------------------------------------------------
+
+
+def test_mode_is_read(tmp_path):
+    assert read_task(write_task(tmp_path, {**SCENE, "mode": "5h"})).mode == "5h"
+    assert read_task(write_task(tmp_path, {**SCENE, "mode": None, "version": None})).mode == ""
+    assert read_task(tmp_path).version == ""
+
+
+def rewrite(path: Path, change=lambda content: content, **options) -> None:
+    path.write_text(json.dumps(change(json.loads(path.read_text())), **options))
+
+
+def test_the_digest_is_that_of_the_content(tmp_path):
+    clips = {"x.wav": ["cat"], "é.wav": ["7"]}
+    task = read_task(write_task(tmp_path / "a", content=clips))
+    assert re.fullmatch("[0-9a-f]{12}", task.digest)
+    other = write_task(tmp_path / "b", content={"x.wav": ["cat"], "é.wav": [7]}, rates=("48000", "8000"))
+    rewrite(other / "train.json", ensure_ascii=False, indent=4)
+    rewrite(
+        other / "task_metadata.json",
+        lambda m: {**dict(reversed(m.items())), "sample_duration": 1, "evaluation_params": {}, "comment": "a copy"},
+    )
+    (other / "labelvocabulary.csv").write_bytes(b'label,idx\r\ndog,2\r\n"cat",0\r\n7,1\r\n')
+    assert read_task(other).digest == task.digest
+
+
+@pytest.mark.parametrize(
+    ("file", "change"),
+    [
+        ("valid.json", lambda clips: {**clips, "y.wav": ["cat"]}),
+        ("valid.json", lambda clips: {"x.wav": ["dog"], "z.wav": ["dog"]}),
+        ("valid.json", lambda clips: dict(reversed(clips.items()))),
+        ("task_metadata.json", lambda m: {**m, "evaluation": ["mAP", "top1_acc"]}),
+        ("task_metadata.json", lambda m: {**m, "splits": ["test", "valid", "train"]}),
+        ("task_metadata.json", lambda m: {**m, "sample_duration": 2}),
+        ("task_metadata.json", lambda m: {**m, "prediction_type": "multilabel"}),
+        ("task_metadata.json", lambda m: {**m, "use_scoring_for_early_stopping": False}),
+        ("task_metadata.json", lambda m: {**m, "evaluation_params": {"task_specific_param_grid": {"lr": [1]}}}),
+    ],
+)
+def test_other_content_has_another_digest(tmp_path, file, change):
+    folder = write_task(tmp_path, content={"x.wav": ["cat"], "z.wav": ["dog"]})
+    before = read_task(folder).digest
+    rewrite(folder / file, change)
+    assert read_task(folder).digest != before
+
+
+def test_events_and_the_order_of_labels_are_content(tmp_path):
+    event = {"label": "cat", "start": 1, "end": 2.5}
+    digests = {
+        read_task(write_task(tmp_path, EVENT, {"x.wav": [changed]}, vocabulary)).digest
+        for changed in (event, {**event, "start": 1.5}, {**event, "end": 3}, {**event, "label": 7})
+        for vocabulary in (VOCABULARY, "idx,label\n1,cat\n0,7\n2,dog\n")
+    }
+    assert len(digests) == 8
+    same = read_task(write_task(tmp_path, EVENT, {"x.wav": [{"end": 2.5, "label": "cat", "start": 1.0}]}))
+    assert same.digest in digests
 
 
 # Folds ------------------------------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import json
 import math
 from collections.abc import Mapping
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from .errors import UserError
+from .files import json_digest
 from .scores import SCORES, score_kind
 
 SPLIT_MODES = ("trainvaltest", "new_split_kfold", "presplit_kfold")
@@ -75,6 +77,7 @@ class Task:
     predictor_grid: Mapping[str, Any] = field(default_factory=dict)
     postprocessing_grid: Mapping[str, Any] = field(default_factory=dict)
     mode: str = ""  # which of the task's sizes this is: full, small, 5h, 50h
+    digest: str = ""  # of the content (content_digest): with name, version and mode what a task is identified by
 
     @property
     def primary_metric(self) -> str:
@@ -128,9 +131,9 @@ def read_task(folder: Path, *, needs_audio: bool = True) -> Task:
     rates = sorted(int(p.name) for p in folder.iterdir() if p.is_dir() and p.name.isdigit())
     if needs_audio and not rates:
         raise UserError(f"{folder}: no audio folder (expected one named after its sample rate, such as 48000)")
-    return Task(
+    task = Task(
         name=str(metadata.get("task_name", folder.name)),
-        version=str(metadata.get("version", "")),
+        version=str(metadata.get("version") or ""),
         folder=folder,
         embedding_type=embedding_type,
         prediction_type=prediction_type,
@@ -143,8 +146,39 @@ def read_task(folder: Path, *, needs_audio: bool = True) -> Task:
         early_stop_on_score=_switch(path, metadata, "use_scoring_for_early_stopping", default=True),
         predictor_grid=_settings(path, params, "task_specific_param_grid"),
         postprocessing_grid=_settings(path, params, "event_postprocessing_grid"),
-        mode=str(metadata.get("mode", "")),
+        mode=str(metadata.get("mode") or ""),
     )
+    return dataclasses.replace(task, digest=content_digest(task))
+
+
+def content_digest(task: Task) -> str:
+    """12 hexadecimal digits of everything in a task's folder but its audio that decides scores.
+
+    That is what its JSON and CSV files mean, not how they are written, nor where the folder is. The order of
+    splits and of their clips counts, since it decides the order of rows. Metadata that nothing here reads does not count.
+    """
+    settings = (
+        "embedding_type",
+        "prediction_type",
+        "split_mode",
+        "labels",
+        "sample_duration_s",
+        "metrics",
+        "early_stop_on_score",
+        "predictor_grid",
+        "postprocessing_grid",
+    )
+    splits = [
+        (
+            split.name,
+            [
+                (clip.name, clip.labels, [(event.label, event.start_ms, event.end_ms) for event in clip.events])
+                for clip in split.clips
+            ],
+        )
+        for split in task.splits
+    ]
+    return json_digest([{name: getattr(task, name) for name in settings}, splits])[:12]
 
 
 def _read_json(path: Path) -> Any:

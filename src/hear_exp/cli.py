@@ -25,6 +25,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from .arguments import flags_first
 from .errors import UserError
 
 log = logging.getLogger(__name__)
@@ -83,6 +84,7 @@ def start(job: Job, config_name: str = "config") -> None:
     def task(config: DictConfig) -> None:
         _run_job(job, config, full)
 
+    sys.argv[1:] = flags_first(sys.argv[1:])
     try:
         hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name=config_name)(task)()
     except KeyboardInterrupt:

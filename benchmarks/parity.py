@@ -32,11 +32,11 @@ from hear_exp.cli import shipped
 from hear_exp.datamodule import EmbeddingDataModule
 from hear_exp.events import Postprocessing, decode_grid
 from hear_exp.fit import Problem, _judge
+from hear_exp.gather import fold_scores
 from hear_exp.grid import apply_task_grid, expand_grid
 from hear_exp.heareval import import_embeddings, read_embedded_task
 from hear_exp.predictor import KeepBest, PredictorModule, PredictorNetwork, probabilities
 from hear_exp.protocol import protocol_from_config
-from hear_exp.result import fold_scores
 from hear_exp.scores import event_scores, higher_is_better, scene_scores
 from hear_exp.settings import task_targets
 from hear_exp.task import Event, Fold, Task, folds

@@ -12,9 +12,10 @@ import numpy as np
 from hear_exp.cache import ClipRows, Embeddings
 from hear_exp.events import Postprocessing
 from hear_exp.fit import FitJob, FitOutcome, Problem, TestOutcome
+from hear_exp.gather import make_result
 from hear_exp.predictor import Validation
 from hear_exp.protocol import Protocol
-from hear_exp.result import Result, make_result
+from hear_exp.result import Result
 from hear_exp.scores import event_scores, scene_scores
 from hear_exp.search import SearchOutcome
 from hear_exp.task import Clip, Event, Split, Task, folds

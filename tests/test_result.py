@@ -12,9 +12,11 @@ import torch
 from fabricated import result_of, scene_outcome, scene_problem
 from tiny import MLP
 
+from hear_exp.beside import write_curves, write_predictions, write_predictor
 from hear_exp.errors import UserError
+from hear_exp.gather import fold_scores
 from hear_exp.predictor import PredictorNetwork
-from hear_exp.result import fold_scores, read_result, write_neighbours, write_result
+from hear_exp.result import read_result, write_result
 from hear_exp.search import search
 
 
@@ -129,7 +131,7 @@ def test_there_is_no_result(tmp_path):
         read_result(tmp_path)
 
 
-@pytest.mark.parametrize("content", ["", "[]", "{}", '{"folds": [], "grid": [], "score": 1}', '{"folds": [{"a": 1}]}'])
+@pytest.mark.parametrize("content", ["[]", "{}", '{"folds": [], "grid": [], "score": 1}', '{"folds": [{"a": 1}]}'])
 def test_it_is_no_result(tmp_path, content):
     (tmp_path / "result.json").write_text(content)
     with pytest.raises(UserError, match=r"^.*result\.json: not a result of hear_exp: "):
@@ -141,7 +143,9 @@ def test_it_is_no_result(tmp_path, content):
 
 def test_neighbours_of_a_scene_task(multiclass, tmp_path):
     outcome = search(multiclass, [MLP, {**MLP, "lr": 1e-3}], workers=1)
-    write_neighbours(tmp_path, multiclass, outcome)
+    write_predictions(tmp_path, multiclass, outcome)
+    write_curves(tmp_path, outcome)
+    write_predictor(tmp_path, outcome)
     with np.load(tmp_path / "predictions" / "test.npz") as arrays:
         order = [clip.name for clip in multiclass.embeddings.splits["test"]]
         assert arrays["clips"].tolist() == order
@@ -165,7 +169,8 @@ def test_neighbours_of_a_scene_task(multiclass, tmp_path):
 
 def test_neighbours_of_an_event_task(events, tmp_path):
     outcome = search(events, [{"k": 3, "metric": "cosine", "temperature": 0.07, "batch_size": 64}], workers=1)
-    write_neighbours(tmp_path, events, outcome)
+    write_predictions(tmp_path, events, outcome)
+    write_predictor(tmp_path, outcome)
     content = json.loads((tmp_path / "predictions" / "test.events.json").read_text())
     assert list(content) == [clip.name for clip in events.embeddings.splits["test"]]
     for clip in events.task.split("test").clips:

@@ -15,11 +15,13 @@ def run(config: dict[str, Any], folder: Path, overrides: list[str]) -> None:
     """
     # Imported here: they take seconds, and --help and typing mistakes need none of them.
     from . import settings
+    from .beside import write_curves, write_predictions, write_predictor
+    from .gather import make_result
     from .parts import fit_of_part, join_results
     from .pictures import draw_pictures
     from .progress import console, search_bar
     from .report import show_result
-    from .result import make_result, write_neighbours, write_result
+    from .result import write_result
     from .search import search
     from .tracking import make_tracker
 
@@ -37,7 +39,9 @@ def run(config: dict[str, Any], folder: Path, overrides: list[str]) -> None:
             ):
                 on_fit = tracker.fit_done if len(plans) == 1 else fit_of_part(i, task.name, tracker.fit_done)
                 outcome = search(problem, points, config["search"]["workers"], on_fit, bar)
-                write_neighbours(where, problem, outcome)
+                write_predictions(where, problem, outcome)
+                write_curves(where, outcome)
+                write_predictor(where, outcome)
                 result = make_result(
                     problem,
                     outcome,
@@ -45,6 +49,7 @@ def run(config: dict[str, Any], folder: Path, overrides: list[str]) -> None:
                     predictor=config["predictor"]["name"],
                     protocol_changes=changes,
                     embed_seconds=embedded.seconds,
+                    doubts=embedded.doubts,
                 )
                 pictures += draw_pictures(where, problem, outcome, result)
             results.append(result)

@@ -29,11 +29,15 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Embedded:
-    """What embedding a task gave: the cache entry, seconds of work, and how many clips were computed now."""
+    """What embedding a task gave: the cache entry, seconds of work, and how many clips were computed now.
+
+    ``doubts`` are sentences about what may be wrong with the embeddings.
+    """
 
     embeddings: Embeddings
     seconds: float
     computed_clips: int
+    doubts: tuple[str, ...] = ()
 
 
 def clip_order(task: Task) -> list[tuple[str, tuple[Clip, ...]]]:

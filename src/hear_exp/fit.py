@@ -78,6 +78,7 @@ class TestOutcome:
     scores: Mapping[str, float]
     probabilities: np.ndarray  # (rows of the split, labels)
     events: Events = field(default_factory=dict)  # event tasks: clip -> predicted events
+    undefined: Mapping[str, str] = field(default_factory=dict)  # score that is nan -> why
 
 
 @dataclass(frozen=True)

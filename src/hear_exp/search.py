@@ -37,6 +37,7 @@ class SearchOutcome:
     folds: tuple[FitOutcome, ...]
     search_seconds: float
     test_seconds: float
+    doubts: tuple[str, ...] = ()  # sentences about what may be wrong with the scores
 
 
 def search(

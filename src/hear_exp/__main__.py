@@ -19,7 +19,7 @@ def run(config: dict[str, Any], folder: Path, overrides: list[str]) -> None:
     from .gather import make_result
     from .parts import fit_of_part, join_results
     from .pictures import draw_pictures
-    from .progress import console, search_bar
+    from .progress import console, progress
     from .report import show_result
     from .result import write_result
     from .search import search
@@ -35,7 +35,7 @@ def run(config: dict[str, Any], folder: Path, overrides: list[str]) -> None:
             embedded = source.embed(task)
             with (
                 settings.make_problem(config, task, embedded.embeddings, protocol, source.device, where) as problem,
-                search_bar(f"{task.name} x {source.name}") as bar,
+                progress(f"{task.name} x {source.name}", "fits") as bar,
             ):
                 on_fit = tracker.fit_done if len(plans) == 1 else fit_of_part(i, task.name, tracker.fit_done)
                 outcome = search(problem, points, config["search"]["workers"], on_fit, bar)

@@ -21,7 +21,7 @@ from .backend import is_out_of_memory
 from .cache import Embeddings, Entry, Writer
 from .encoder import Encoder, file_digest
 from .errors import UserError
-from .progress import embedding_bar
+from .progress import progress
 from .task import Clip, Task
 
 log = logging.getLogger(__name__)
@@ -120,12 +120,13 @@ def _compute(entry: Entry, task: Task, encoder: Encoder, files: Sequence[ClipFil
         missing = [file for file in files if (file.split, file.name) not in writer.done]
         if len(missing) < len(files):
             log.info("resuming: %d of %d clips are embedded already", len(files) - len(missing), len(files))
-        with embedding_bar(f"{task.name} x {encoder.name}", len(files), len(files) - len(missing)) as advance:
+        title, done = f"embedding {task.name} x {encoder.name}", len(files) - len(missing)
+        with progress(title, total=len(files), done=done, measure="s of audio") as bar:
             batches = list(equal_length_batches(missing, batch_seconds))
             audio = parallel(lambda batch: np.stack([read_clip(f, encoder.sample_rate) for f in batch]), batches, 4)
             for batch, samples in zip(batches, audio, strict=True):
                 _embed_batch(writer, encoder, event, batch, samples)
-                advance(len(batch), sum(file.seconds for file in batch))
+                bar.advance(len(batch), sum(file.seconds for file in batch))
         writer.finish([(file.split, file.name) for file in files])
     finally:
         writer.close()

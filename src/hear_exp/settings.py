@@ -25,7 +25,7 @@ from .errors import UserError
 from .fit import Problem
 from .grid import apply_task_grid, expand_grid
 from .heareval import import_embeddings, read_embedded_task
-from .progress import demo_bar
+from .progress import progress
 from .protocol import Protocol, changed_fields, protocol_from_config
 from .search import check_workers, warm_up
 from .targets import frame_targets, scene_targets
@@ -58,8 +58,8 @@ def load_tasks(config: Config, overrides: Sequence[str] = ()) -> list[Task]:
     if not choice["path"]:
         raise UserError("task=custom needs the folder of the task: task.path=FOLDER")
     if choice.get("demo"):
-        with demo_bar(f"generating {choice['name']}") as progress:
-            ensure_demo_task(choice["name"], Path(choice["path"]), progress=progress)
+        with progress(f"generating {choice['name']}") as bar:
+            ensure_demo_task(choice["name"], Path(choice["path"]), progress=bar)
     folders = [Path(choice["path"], part) for part in choice.get("parts") or [""]]
     missing = [folder for folder in folders if not folder.exists()]
     if missing and choice.get("archives"):

@@ -16,9 +16,9 @@ from omegaconf import OmegaConf
 from ..cli import conf_dir, shipped, start
 from ..demo import ensure_demo_task
 from ..errors import UserError
-from ..progress import bytes_bar, demo_bar
+from ..progress import human_size, progress
 from ..task import Task
-from .archive import UNPACKED_PER_PACKED, DiskFullError, check_place, check_space, human_size, install, md5_of
+from .archive import UNPACKED_PER_PACKED, DiskFullError, check_place, check_space, install, md5_of
 from .fetch import Patience, fetch
 from .origins import Origin, Wanted, find_origins, md5_beside, wanted_archives
 from .resample import check_rate, resample_task
@@ -115,8 +115,8 @@ def _generate(tasks: Sequence[Mapping[str, Any]]) -> list[Path]:
     for task in tasks:
         if task.get("demo"):
             log.info("%s is generated, there is nothing to download: %s", task["name"], task["path"])
-            with demo_bar(f"generating {task['name']}") as progress:
-                folders.append(ensure_demo_task(task["name"], Path(task["path"]), progress=progress))
+            with progress(f"generating {task['name']}") as bar:
+                folders.append(ensure_demo_task(task["name"], Path(task["path"]), progress=bar))
         elif not task.get("archives"):
             log.info("task=%s is a folder of your own, there is nothing to download", task["name"])
     return folders
@@ -184,7 +184,7 @@ def obtain(origin: Origin, patience: Patience) -> None:
             have = part.stat().st_size if part.exists() else 0
             needed = (origin.size or 0) * (1 + UNPACKED_PER_PACKED) - have
             check_space(work, needed, f"{wanted.task}, downloaded and unpacked,")
-            with bytes_bar(f"downloading {wanted.task}") as bar:
+            with progress(f"downloading {wanted.task}", "bytes") as bar:
                 fetch(origin.url, part, origin.size, patience, bar)
         try:
             archive = origin.file or part
@@ -239,7 +239,7 @@ def _verify(archive: Path, origin: Origin) -> None:
     if origin.md5 is None:
         log.warning("%s could not be verified: no checksum is known for it", origin.where)
         return
-    with bytes_bar(f"verifying {origin.wanted.task}") as bar:
+    with progress(f"verifying {origin.wanted.task}", "bytes") as bar:
         found = md5_of(archive, lambda position: bar(position, size))
     if found != origin.md5:
         raise UserError(f"{origin.where} is damaged: its md5 is {found}, expected {origin.md5}")
@@ -247,7 +247,7 @@ def _verify(archive: Path, origin: Origin) -> None:
 
 def _install(archive: Path, beside: Path, place: Callable[[str], Path]) -> Task:
     size = archive.stat().st_size
-    with bytes_bar(f"unpacking {archive.name.removesuffix('.part')}") as bar:
+    with progress(f"unpacking {archive.name.removesuffix('.part')}", "bytes") as bar:
         return install(archive, beside, place, lambda position: bar(position, size))
 
 

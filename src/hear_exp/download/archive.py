@@ -13,6 +13,7 @@ from collections.abc import Callable
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
 from ..errors import UserError
+from ..progress import human_size
 from ..task import Task, read_task
 
 CHUNK = 1 << 20
@@ -43,15 +44,6 @@ def parse_md5(text: str) -> str | None:
     """The checksum in a FILE.md5 ('HEX  FILENAME', as md5sum writes it, or HEX alone); None if there is none."""
     match = re.match(r"\s*\\?([0-9a-fA-F]{32})\b", text)
     return match.group(1).lower() if match else None
-
-
-def human_size(size: float) -> str:
-    """Bytes as a person reads them, in decimal units as Zenodo shows them: '3.4 GB'."""
-    for unit in ("bytes", "kB", "MB", "GB"):
-        if size < 1000:
-            return f"{size:.0f} {unit}" if unit == "bytes" else f"{size:.1f} {unit}"
-        size /= 1000
-    return f"{size:.1f} TB"
 
 
 def check_space(folder: Path, needed: float, what: str) -> None:

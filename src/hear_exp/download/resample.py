@@ -12,7 +12,7 @@ from filelock import FileLock
 
 from ..audio import ClipFile, parallel, read_clip, scan_clips
 from ..errors import UserError
-from ..progress import clips_bar
+from ..progress import progress
 from ..task import Task, read_task
 
 log = logging.getLogger(__name__)
@@ -47,10 +47,10 @@ def resample_task(task: Task, rate: int) -> Path:
         files = scan_clips(task, [(split.name, split.clips) for split in task.splits], best)
         for split in task.splits:
             (building / split.name).mkdir(parents=True, exist_ok=True)
-        with clips_bar(f"resampling {task.folder.name} to {rate} Hz", len(files)) as update:
+        with progress(f"resampling {task.folder.name} to {rate} Hz", total=len(files)) as bar:
             # A few ahead, so that a long task does not wait in memory.
             for done, _ in enumerate(parallel(lambda file: _write_clip(file, rate, building), files, 16), start=1):
-                update(done)
+                bar(done)
         os.replace(building, target)
     log.info("%s: %d clips at %d Hz", target, len(files), rate)
     return target

@@ -15,7 +15,7 @@ from typing import Any
 
 from ..audio import parallel
 from ..errors import UserError
-from ..progress import clips_bar
+from ..progress import progress
 from ..task import Event
 from .clip_audio import Cut, Written, write_clip
 from .recordings import vocabulary
@@ -108,10 +108,10 @@ def write_audio(
     found = parallel(write, clips, 16)
     assert isinstance(found, Generator)
     # Closed on Ctrl-C at once: a thread that went on writing would undo the folder's removal.
-    with clips_bar("writing clips", len(clips)) as update, closing(found):
+    with progress("writing clips", total=len(clips)) as bar, closing(found):
         for result in found:
             results.append(result)
-            update(len(results))
+            bar(len(results))
     skips.leave_out("recordings break off or cannot be decoded", [r for r in results if isinstance(r, str)], len(clips))
     pairs = [(clip, result) for clip, result in zip(clips, results, strict=True) if isinstance(result, Written)]
     return [clip for clip, _ in pairs], [result for _, result in pairs]

@@ -236,3 +236,18 @@ def test_the_protocol_says_what_is_right_for_clips_with_any_number_of_labels(mul
 def _valid_probabilities(problem, outcome):
     job = replace(outcome.job, fold=replace(outcome.job.fold, test="valid"))
     return run_test(problem, replace(outcome, job=job)).probabilities
+
+
+def test_an_undefined_test_score_comes_with_its_reason(multiclass, events):
+    silent = replace(events.task, splits=tuple(_silent(split) for split in events.task.splits))
+    outcome = fit(replace(events, task=silent), test=True, max_epochs=3)
+    assert outcome.tested.undefined["segment_1s_er"] == "no event is annotated"
+    assert outcome.tested.undefined["event_onset_200ms_fms_recall"] == "no event is annotated"
+    assert math.isnan(outcome.tested.scores["segment_1s_er"])
+    perfect = fit(replace(multiclass, task=replace(multiclass.task, metrics=("top1_acc", "d_prime"))), test=True)
+    assert perfect.tested.scores["d_prime"] == math.inf
+    assert perfect.tested.undefined == {"d_prime_finite": "no label has a finite d'"}
+
+
+def _silent(split):
+    return replace(split, clips=tuple(replace(clip, events=()) for clip in split.clips))

@@ -133,13 +133,52 @@ def test_rankings_by_hand():
 def test_perfect_and_reversed_labels():
     targets = one_hot(np.arange(12) % 3, 3)
     good = targets * 0.8 + 0.1
-    assert scene_scores(RANKINGS, good, targets) == {"mAP": 1.0, "d_prime": math.inf, "aucroc": 1.0}
-    assert scene_scores(["d_prime", "aucroc"], 1 - good, targets) == {"d_prime": -math.inf, "aucroc": 0.0}
+    told: dict[str, str] = {}
+    scored = scene_scores(RANKINGS, good, targets, on_undefined=told.__setitem__)
+    assert math.isnan(scored.pop("d_prime_finite"))
+    assert scored == {"mAP": 1.0, "d_prime": math.inf, "aucroc": 1.0}
+    assert told == {"d_prime_finite": "no label has a finite d'"}
+    scored = scene_scores(["d_prime", "aucroc"], 1 - good, targets)
+    assert math.isnan(scored.pop("d_prime_finite"))
+    assert scored == {"d_prime": -math.inf, "aucroc": 0.0}
     mixed = good.copy()
     mixed[:, 0] = 1 - good[:, 0]
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        assert math.isnan(scene_scores(["d_prime"], mixed, targets)["d_prime"])  # inf - inf
+        scored = scene_scores(["d_prime"], mixed, targets, labels=["dog", "cat", "cow"], on_undefined=told.__setitem__)
+    assert math.isnan(scored["d_prime"])
+    assert told["d_prime"] == (
+        "some labels are perfectly separated (cat, cow), others perfectly the wrong way round (dog): inf - inf"
+    )
+
+
+def test_one_perfect_label_leaves_what_the_others_give():
+    """d' of label 0 is inf; that of label 1, whose area is 3/4, is sqrt(2) * 0.674489750196082."""
+    probabilities = np.array([[0.9, 0.9], [0.8, 0.8], [0.1, 0.7], [0.2, 0.6]])
+    targets = np.array([[1, 1], [1, 0], [0, 1], [0, 0]])
+    told: dict[str, str] = {}
+    scored = scene_scores(["d_prime", "mAP"], probabilities, targets, on_undefined=told.__setitem__)
+    assert list(scored) == ["d_prime", "d_prime_finite", "mAP"]
+    assert scored["d_prime"] == math.inf
+    assert scored["d_prime_finite"] == pytest.approx(math.sqrt(2) * 0.674489750196082, abs=1e-14)
+    assert told == {}
+    without = scene_scores(["d_prime"], probabilities[:, 1:], targets[:, 1:])
+    assert without["d_prime"] == without["d_prime_finite"] == scored["d_prime_finite"]
+
+
+@pytest.mark.parametrize(
+    ("targets", "reasons"),
+    [
+        (np.zeros((2, 2)), {"mAP": "no clip has a label", "top1_acc": "no clip has a label"}),
+        (np.ones((2, 2)), {}),
+    ],
+)
+def test_undefined_scene_scores_say_why(targets, reasons):
+    told: dict[str, str] = {}
+    options = {"multilabel_accuracy": "any_label", "on_undefined": told.__setitem__, "on_skipped": lambda *_: None}
+    scored = scene_scores(["top1_acc", "mAP", "aucroc"], np.full((2, 2), 0.5), targets, **options)
+    assert told == {"aucroc": "every label is one that no clip has, or every clip", **reasons}
+    assert {name for name, value in scored.items() if math.isnan(value)} == told.keys()
 
 
 def scene_input(one_label):
@@ -233,6 +272,7 @@ def test_labels_without_positives_or_negatives_are_left_out_and_told():
     told = {}
     scored = scene_scores(RANKINGS, probabilities, targets, on_skipped=lambda name, labels: told.update({name: labels}))
     assert told == {"mAP": (1,), "d_prime": (1, 2), "aucroc": (1, 2)}
+    assert math.isnan(scored.pop("d_prime_finite"))
     assert scored == {"mAP": 1.0, "d_prime": math.inf, "aucroc": 1.0}
     # where scikit-learn's macro mean counts 0 for label 1, or is undefined
     with pytest.warns(UserWarning, match="No positive class"):
@@ -246,11 +286,18 @@ def test_all_labels_left_out_gives_nan_and_is_logged_once(caplog):
     scores._log_skipped.cache_clear()
     with caplog.at_level(logging.WARNING):
         for _ in range(3):
-            scored = scene_scores(["mAP"], np.full((2, 2), 0.5), np.zeros((2, 2), dtype=int))
+            scored = scene_scores(["mAP"], np.full((2, 2), 0.5), np.zeros((2, 2), dtype=int), labels=["cat", "dog"])
     assert math.isnan(scored["mAP"])
     assert [r.getMessage() for r in caplog.records] == [
-        "mAP leaves out 2 labels that no clip (or every clip) has: indices [0, 1]"
+        "mAP leaves out 2 of 2 labels, which no clip (or every clip) has: cat, dog"
     ]
+
+
+def test_many_labels_left_out_are_counted(caplog):
+    with caplog.at_level(logging.WARNING):
+        scene_scores(["aucroc"], np.full((2, 9), 0.5), one_hot([0, 0], 9), labels="abcdefghi")
+    (record,) = caplog.records
+    assert record.getMessage().endswith("9 of 9 labels, which no clip (or every clip) has: a, b, c, d, e and 4 more")
 
 
 def test_single_clip():
@@ -381,12 +428,27 @@ def test_nothing_predicted_or_nothing_true():
     assert math.isnan(nothing_found[f"{name}_precision"])
     assert nothing_found[f"{name}_recall"] == 0.0
     assert nothing_found["segment_1s_er"] == pytest.approx(1.0)
-    nothing_true = event_scores([name, "segment_1s_er"], events, none, ["a"])
+    told: dict[str, str] = {}
+    nothing_true = event_scores([name, "segment_1s_er"], events, none, ["a"], on_undefined=told.__setitem__)
     assert math.isnan(nothing_true[name])
     assert nothing_true[f"{name}_precision"] == 0.0
     assert math.isnan(nothing_true[f"{name}_recall"])
-    assert nothing_true["segment_1s_er"] > 1e15
-    assert event_scores(["segment_1s_er"], none, none, ["a"]) == {"segment_1s_er": 0.0}
+    assert math.isnan(nothing_true["segment_1s_er"])  # sed_eval: 4503599627370496
+    assert told == dict.fromkeys([name, f"{name}_recall", "segment_1s_er"], "no event is annotated")
+    assert math.isnan(event_scores(["segment_1s_er"], none, none, ["a"])["segment_1s_er"])
+
+
+def test_undefined_event_scores_say_why():
+    events, none = {"x": [Event("a", 0, 500)]}, {"x": []}
+    names = ["event_onset_50ms_fms", "segment_1s_er"]
+    for predicted, reference, reason in (
+        (none, events, "no event was predicted"),
+        (none, none, "no event was predicted and no event is annotated"),
+    ):
+        told: dict[str, str] = {}
+        scored = event_scores(names, predicted, reference, ["a"], on_undefined=told.__setitem__)
+        assert told["event_onset_50ms_fms"] == reason
+        assert {name for name, value in scored.items() if math.isnan(value)} == told.keys()
 
 
 def test_labels_that_dcase_util_would_rewrite():

@@ -72,7 +72,10 @@ class FitJob:
 
 @dataclass(frozen=True)
 class TestOutcome:
-    """Scores on a test split, and the predictions they were computed from."""
+    """Scores on a test split, and the predictions they were computed from.
+
+    A score that is undefined is nan and has its reason, in words, in ``undefined``; d_prime may be infinite.
+    """
 
     split: str
     scores: Mapping[str, float]
@@ -214,13 +217,15 @@ def _test(problem: Problem, outcome: FitOutcome) -> TestOutcome:
         weights = {name: torch.from_numpy(array) for name, array in outcome.weights.items()}
         logits = _predict(problem, job, weights, _data(problem, job, seed=0).test_dataloader())
         values = probabilities(logits, task.prediction_type, problem.protocol.probabilities)
-    split = job.fold.test
+    split, undefined = job.fold.test, dict[str, str]()
     if not _is_event(task):
-        return TestOutcome(split, _scene_scores(problem, split, values, task.metrics), values)
+        scores = _scene_scores(problem, split, values, task.metrics, undefined)
+        return TestOutcome(split, scores, values, undefined=undefined)
     assert outcome.postprocessing is not None
     events = _decode(problem, split, values, [outcome.postprocessing])[0]
-    scores = event_scores(task.metrics, events, problem.reference(split), task.labels)
-    return TestOutcome(split, scores, values, events)
+    reference = problem.reference(split)
+    scores = event_scores(task.metrics, events, reference, task.labels, on_undefined=undefined.__setitem__)
+    return TestOutcome(split, scores, values, events, undefined)
 
 
 def _judge(problem: Problem, split: str, logits: torch.Tensor) -> tuple[float, Postprocessing | None]:
@@ -234,7 +239,7 @@ def _judge_probabilities(problem: Problem, split: str, values: np.ndarray) -> tu
     if not np.isfinite(values).all():
         return math.nan, None
     if not _is_event(task):
-        return _scene_scores(problem, split, values, [metric])[metric], None
+        return _scene_scores(problem, split, values, [metric], {})[metric], None
     candidates = _postprocessings(problem)
     reference = problem.reference(split)
     scored = [
@@ -253,10 +258,19 @@ def _judge_probabilities(problem: Problem, split: str, values: np.ndarray) -> tu
     )
 
 
-def _scene_scores(problem: Problem, split: str, values: np.ndarray, names: Sequence[str]) -> dict[str, float]:
+def _scene_scores(
+    problem: Problem, split: str, values: np.ndarray, names: Sequence[str], undefined: dict[str, str]
+) -> dict[str, float]:
+    """Scores of ``values`` on a split; ``undefined`` receives the reason of each that is nan."""
     rows = problem.embeddings.split_range(split)
-    targets = problem.targets()[rows.start : rows.stop]
-    return scene_scores(names, values, targets, multilabel_accuracy=problem.protocol.multilabel_accuracy)
+    return scene_scores(
+        names,
+        values,
+        problem.targets()[rows.start : rows.stop],
+        multilabel_accuracy=problem.protocol.multilabel_accuracy,
+        labels=problem.task.labels,
+        on_undefined=undefined.__setitem__,
+    )
 
 
 def _decode(problem: Problem, split: str, values: np.ndarray, candidates: list[Postprocessing]) -> list[Events]:

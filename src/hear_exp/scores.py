@@ -1,7 +1,8 @@
-"""Every score by name; the only importer of torchmetrics and sed_eval, which load when a score is computed.
+"""Every score by name.
 
 Scene scores compare probabilities with 0/1 targets, both (clips, labels). Event scores compare predicted with
-reference events clip by clip and pool all clips of a split into one overall figure.
+reference events clip by clip and pool all clips of a split into one overall figure. A score that is undefined is nan
+and says why; d_prime may be infinite.
 """
 
 from __future__ import annotations
@@ -9,14 +10,15 @@ from __future__ import annotations
 import functools
 import logging
 import math
-import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+from .ranking import average_precision, curve_counts, d_prime, roc_area
+from .sed import error_rate, f_measure, items_of
 
 if TYPE_CHECKING:
     from .task import Event
@@ -25,7 +27,8 @@ logger = logging.getLogger(__name__)
 
 MULTILABEL_ACCURACY = ("first_label", "any_label")
 
-OnSkipped = Callable[[str, tuple[int, ...]], None]
+OnSkipped = Callable[[str, tuple[int, ...]], None]  # score name, indices of the labels left out
+OnUndefined = Callable[[str, str], None]  # score name, reason in words
 
 
 @dataclass(frozen=True)
@@ -92,7 +95,9 @@ def scene_scores(
     targets: np.ndarray,
     *,
     multilabel_accuracy: str | None = None,
+    labels: Sequence[str] = (),
     on_skipped: OnSkipped | None = None,
+    on_undefined: OnUndefined = lambda name, reason: None,
 ) -> dict[str, float]:
     """Scores of clip predictions.
 
@@ -106,17 +111,20 @@ def scene_scores(
     A label that no clip has leaves these three means undefined, and so does one that every clip has for
     aucroc and d_prime. Such labels are left out of the mean and ``on_skipped(name, label_indices)`` is told
     (default: a warning in the log, once); the mean is nan if none is left. A perfectly separated label makes
-    d_prime inf, and one that is perfectly the wrong way round makes it -inf; both together give nan.
+    d_prime inf, and one that is perfectly the wrong way round makes it -inf; both together give nan. With d_prime
+    comes d_prime_finite, the mean over the labels whose d' is finite.
 
     Args:
         names: scores of kind scene.
         probabilities: (clips, labels) float in [0, 1]; float32 keeps the ties that float32 has.
         targets: (clips, labels), 0 or 1.
         multilabel_accuracy: first_label, any_label, or None: for an accuracy the targets must be one-hot.
+        labels: the vocabulary, for what is said about labels; without it they are called by their index.
         on_skipped: called once for each score that left labels out.
+        on_undefined: called with name and reason for each score that is nan.
 
     Returns:
-        Score by name, in the order of ``names``.
+        Score by name, in the order of ``names``; for d_prime also d_prime_finite.
 
     Raises:
         ValueError: no clips, shapes that differ, probabilities that are nan or outside [0, 1], targets other
@@ -127,17 +135,28 @@ def scene_scores(
     """
     _check_kind(names, "scene")
     probabilities, targets = _checked(probabilities, targets)
+    named = tuple(labels) or tuple(str(i) for i in range(targets.shape[1]))
+    tell_skipped = on_skipped or functools.partial(_log_skipped, named)
     counts = None  # the ROC curves, made once for all scores that need them
     scores = {}
     for name in names:
-        if name in ("top1_acc", "pitch_acc"):
-            scores[name] = _accuracy(probabilities, targets, multilabel_accuracy)
-        elif name == "chroma_acc":
-            scores[name] = _accuracy(probabilities, targets, multilabel_accuracy, modulo=12)
-        else:
-            counts = _curve_counts(probabilities, targets) if counts is None else counts
-            per_label = {"mAP": _average_precision, "aucroc": _roc_area, "d_prime": _d_prime}[name]
-            scores[name] = _macro(name, np.array([per_label(*c) for c in counts]), on_skipped or _log_skipped)
+        if name in ("top1_acc", "pitch_acc", "chroma_acc"):
+            octaves = 12 if name == "chroma_acc" else None
+            scores[name] = _accuracy(probabilities, targets, multilabel_accuracy, modulo=octaves)
+            if math.isnan(scores[name]):
+                on_undefined(name, "no clip has a label")
+            continue
+        counts = curve_counts(probabilities, targets) if counts is None else counts
+        per_label = {"mAP": average_precision, "aucroc": roc_area, "d_prime": d_prime}[name]
+        values = np.array([per_label(*c) for c in counts])
+        scores[name] = _macro(name, values, tell_skipped)
+        if math.isnan(scores[name]):
+            on_undefined(name, _why_undefined(name, values, named))
+        if name == "d_prime":
+            finite = values[np.isfinite(values)]
+            scores["d_prime_finite"] = float(finite.mean()) if len(finite) else math.nan
+            if not len(finite):
+                on_undefined("d_prime_finite", "no label has a finite d'")
     return scores
 
 
@@ -154,7 +173,7 @@ def per_class_average_precision(probabilities: np.ndarray, targets: np.ndarray) 
     Raises:
         ValueError: as for scene_scores.
     """
-    return np.array([_average_precision(*c) for c in _curve_counts(*_checked(probabilities, targets))])
+    return np.array([average_precision(*c) for c in curve_counts(*_checked(probabilities, targets))])
 
 
 def _checked(probabilities: np.ndarray, targets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -167,7 +186,6 @@ def _checked(probabilities: np.ndarray, targets: np.ndarray) -> tuple[np.ndarray
     if probabilities.size == 0:
         raise ValueError(f"nothing to score: probabilities have shape {probabilities.shape} (clips, labels)")
     probabilities = probabilities.astype(np.float64)
-    # torchmetrics would take anything outside [0, 1] for logits and squash all of it, which can make ties.
     wrong = ~((probabilities >= -1e-6) & (probabilities <= 1 + 1e-6))
     if wrong.any():
         clip, label = np.argwhere(wrong)[0]
@@ -199,55 +217,6 @@ def _accuracy(probabilities: np.ndarray, targets: np.ndarray, rule: str | None, 
     return int(hits.sum()) / len(hits) if len(hits) else math.nan
 
 
-def _curve_counts(probabilities: np.ndarray, targets: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
-    """False and true positives at each distinct threshold, descending, from 0, for each label.
-
-    torchmetrics divides its counts in float32, and a normal quantile near 1 blows that error up. The rates it
-    returns are fractions of known whole numbers, so rounding gives the counts back exactly.
-    """
-    import torch
-    from torchmetrics.functional.classification import binary_roc
-
-    # Below this many clips, rounding a float32 rate times the number of clips is exact.
-    assert len(targets) < 2**22, f"{len(targets)} clips are more than float32 rates can count"
-    counts = []
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # labels without positives or negatives, which the callers treat
-        for probability, target in zip(probabilities.T.copy(), targets.T.copy(), strict=True):
-            # validate_args repeats, label by label, what _checked has done for all
-            false_rate, true_rate, _ = binary_roc(
-                torch.from_numpy(probability), torch.from_numpy(target), thresholds=None, validate_args=False
-            )
-            positives = target.sum()
-            counts.append(
-                (
-                    np.rint(false_rate.double().numpy() * (len(target) - positives)),
-                    np.rint(true_rate.double().numpy() * positives),
-                )
-            )
-    return counts
-
-
-def _average_precision(false: np.ndarray, true: np.ndarray) -> float:
-    if true[-1] == 0:
-        return math.nan
-    precision = true[1:] / (true[1:] + false[1:])
-    return float(np.sum(np.diff(true) * precision) / true[-1])
-
-
-def _roc_area(false: np.ndarray, true: np.ndarray) -> float:
-    if true[-1] == 0 or false[-1] == 0:
-        return math.nan
-    # Twice the area in units of counts: whole numbers, so that the only rounding is in the division.
-    return float(np.sum(np.diff(false) * (true[1:] + true[:-1])) / (2 * true[-1] * false[-1]))
-
-
-def _d_prime(false: np.ndarray, true: np.ndarray) -> float:
-    from scipy.special import ndtri
-
-    return math.sqrt(2) * float(ndtri(_roc_area(false, true)))
-
-
 def _macro(name: str, values: np.ndarray, on_skipped: OnSkipped) -> float:
     skipped = np.isnan(values)
     if skipped.any():
@@ -258,13 +227,31 @@ def _macro(name: str, values: np.ndarray, on_skipped: OnSkipped) -> float:
         return float(values[~skipped].mean())
 
 
+def _why_undefined(name: str, values: np.ndarray, labels: Sequence[str]) -> str:
+    """Why the mean of ``values`` over labels is nan."""
+    if np.isnan(values).all():
+        return "no clip has a label" if name == "mAP" else "every label is one that no clip has, or every clip"
+    best, worst = ([labels[i] for i in np.flatnonzero(values == end).tolist()] for end in (math.inf, -math.inf))
+    return (
+        f"some labels are perfectly separated ({listed(best)}), others perfectly the wrong way round "
+        f"({listed(worst)}): inf - inf"
+    )
+
+
+def listed(labels: Sequence[str], first: int = 5) -> str:
+    """The first few of ``labels`` and how many more there are, for a sentence."""
+    rest = len(labels) - first
+    return ", ".join(labels[:first]) + (f" and {rest} more" if rest > 0 else "")
+
+
 @functools.cache  # said once: a search scores the same labels hundreds of times
-def _log_skipped(name: str, labels: tuple[int, ...]) -> None:
+def _log_skipped(labels: tuple[str, ...], name: str, skipped: tuple[int, ...]) -> None:
     logger.warning(
-        "%s leaves out %d labels that no clip (or every clip) has: indices %s",
+        "%s leaves out %d of %d labels, which no clip (or every clip) has: %s",
         name,
+        len(skipped),
         len(labels),
-        list(labels),
+        listed([labels[i] for i in skipped]),
     )
 
 
@@ -276,6 +263,8 @@ def event_scores(
     predicted: Mapping[str, Sequence[Event]],
     reference: Mapping[str, Sequence[Event]],
     labels: Sequence[str],
+    *,
+    on_undefined: OnUndefined = lambda name, reason: None,
 ) -> dict[str, float]:
     """Scores of predicted events, all clips pooled.
 
@@ -286,13 +275,14 @@ def event_scores(
 
     Without any predicted event precision and F-measure are nan, without any reference event recall and
     F-measure are, as in sed_eval: the caller decides what that is worth. Without any reference event the
-    error rate is 0 if nothing is predicted, else astronomically large.
+    error rate is nan too, where sed_eval divides by the smallest number there is.
 
     Args:
         names: scores of kind event.
         predicted: clip name -> its predicted events, an entry for every clip, empty ones too.
         reference: clip name -> its true events, the same clips.
         labels: the vocabulary.
+        on_undefined: called with name and reason for each score that is nan.
 
     Returns:
         Score by name; for F-measures NAME, NAME_precision and NAME_recall.
@@ -308,21 +298,24 @@ def event_scores(
     _check_kind(names, "event")
     _check_clips(predicted, reference)
     codes = {label: str(i) for i, label in enumerate(labels)}
-    pairs = [(_items(clip, reference[clip], codes), _items(clip, predicted[clip], codes)) for clip in reference]
+    pairs = [(items_of(clip, reference[clip], codes), items_of(clip, predicted[clip], codes)) for clip in reference]
     scores: dict[str, float] = {}
     for name in names:
         if name == "segment_1s_er":
-            scores[name] = _error_rate(pairs, SCORES[name].settings)
+            scores[name] = error_rate(pairs, SCORES[name].settings)
+            reasons = {name: "no event is annotated"}
         else:
-            f_measure = _f_measure(pairs, SCORES[name].settings)
-            scores[name] = f_measure["f_measure"]
-            scores[f"{name}_precision"] = f_measure["precision"]
-            scores[f"{name}_recall"] = f_measure["recall"]
+            found = f_measure(pairs, SCORES[name].settings)
+            scores[name] = found["f_measure"]
+            scores[f"{name}_precision"] = found["precision"]
+            scores[f"{name}_recall"] = found["recall"]
+            reasons = {f"{name}_precision": "no event was predicted", f"{name}_recall": "no event is annotated"}
+            missing = [reason for part, reason in reasons.items() if math.isnan(scores[part])]
+            reasons = {name: " and ".join(missing), **reasons}
+        for part, reason in reasons.items():
+            if math.isnan(scores[part]):
+                on_undefined(part, reason)
     return scores
-
-
-Item = dict[str, Any]  # an event as sed_eval takes it, times in seconds
-Pair = tuple[list[Item], list[Item]]  # reference and predicted events of a clip
 
 
 def _check_clips(predicted: Mapping[str, Sequence[Event]], reference: Mapping[str, Sequence[Event]]) -> None:
@@ -333,83 +326,3 @@ def _check_clips(predicted: Mapping[str, Sequence[Event]], reference: Mapping[st
             "predicted and reference events must cover the same clips (without events: an empty entry), but "
             f"{len(missing)} clips lack predictions {missing[:3]}, {len(extra)} lack a reference {extra[:3]}"
         )
-
-
-def _items(clip: str, events: Sequence[Event], codes: Mapping[str, str]) -> list[Item]:
-    items = []
-    for event in events:
-        if event.label not in codes:
-            raise ValueError(f"{clip}: the label of {event} is not in the vocabulary")
-        if not (math.isfinite(event.end_ms) and -math.inf < event.start_ms <= event.end_ms):
-            raise ValueError(f"{clip}: {event} does not have finite times with start_ms <= end_ms")
-        # The label's index stands for its name: dcase_util strips names and takes 'none' for no label.
-        # Division by 1000.0 decides which onsets lie exactly a collar apart, as in the published scores.
-        items.append(
-            {
-                "event_label": codes[event.label],
-                "event_onset": event.start_ms / 1000.0,
-                "event_offset": event.end_ms / 1000.0,
-            }
-        )
-    return items
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Without the warnings of sed_eval's import (pkg_resources) and of its divisions by zero."""
-    with warnings.catch_warnings(), np.errstate(all="ignore"):
-        warnings.simplefilter("ignore")
-        yield
-
-
-def _f_measure(pairs: Sequence[Pair], settings: Mapping[str, Any]) -> dict[str, float]:
-    with _quiet():
-        from sed_eval.sound_event import EventBasedMetrics
-
-        # No labels listed: the overall counts need none, and the class-wise ones would double the work.
-        metric = EventBasedMetrics(event_label_list=[], evaluate_onset=True, **settings)
-        for reference, predicted in pairs:
-            for piece in _pieces(reference, predicted, settings["t_collar"]):
-                metric.evaluate(*piece)
-        return {name: float(value) for name, value in metric.overall_f_measure().items()}
-
-
-def _pieces(reference: list[Item], predicted: list[Item], collar: float, size: int = 24) -> Iterator[Pair]:
-    """Cut a clip's events where no match can cross the cut, into pieces of about ``size`` events.
-
-    sed_eval compares every reference event with every predicted one, in Python: 20 s for a clip with 5000.
-    But events match only within a label and a collar of each other's onset, so matching the pieces one by
-    one finds as many matches as matching the whole clip.
-    """
-    events = [(item["event_label"], item["event_onset"], 0, item) for item in reference]
-    events += [(item["event_label"], item["event_onset"], 1, item) for item in predicted]
-    events.sort(key=lambda event: event[:2])
-    piece: Pair = ([], [])
-    last: tuple[str, float] | None = None
-    for label, onset, side, item in events:
-        # sed_eval tests abs(onset - onset) <= collar, and rounding is monotonic: if these neighbours in order
-        # of onset are too far apart, so is every pair around them.
-        apart = last is not None and (label != last[0] or onset - last[1] > collar)
-        if apart and len(piece[0]) + len(piece[1]) >= size:
-            yield piece
-            piece = ([], [])
-        piece[side].append(item)
-        last = (label, onset)
-    if last is not None:
-        yield piece
-
-
-def _error_rate(pairs: Sequence[Pair], settings: Mapping[str, Any]) -> float:
-    for clip in pairs:
-        for item in (*clip[0], *clip[1]):
-            if item["event_onset"] < 0:  # sed_eval would count it at the clip's end
-                raise ValueError(f"segment_1s_er needs events from 0 ms up, got one at {item['event_onset']} s")
-    # Labels that never occur add only true negatives, which the error rate does not count.
-    used = sorted({item["event_label"] for pair in pairs for items in pair for item in items})
-    with _quiet():
-        from sed_eval.sound_event import SegmentBasedMetrics
-
-        metric = SegmentBasedMetrics(event_label_list=used, **settings)
-        for reference, predicted in pairs:
-            metric.evaluate(reference, predicted)
-        return float(metric.overall_error_rate()["error_rate"])

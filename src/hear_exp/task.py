@@ -155,7 +155,7 @@ def content_digest(task: Task) -> str:
     """12 hexadecimal digits of everything in a task's folder but its audio that decides scores.
 
     That is what its JSON and CSV files mean, not how they are written, nor where the folder is. The order of
-    splits and of their clips counts, since it decides the order of rows. Metadata that nothing here reads does not count.
+    splits and of their clips counts, since it decides the order of rows. Metadata that nothing here reads is no part.
     """
     settings = (
         "embedding_type",

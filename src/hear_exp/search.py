@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import math
-import multiprocessing
-import os
-import signal
-import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from .audio import cpu_count
 from .errors import UserError
 from .fit import FitJob, FitOutcome, Problem, run_fit, run_test
+from .pool import DeadWorkerError, make_pool
 from .scores import higher_is_better
 from .task import folds
 
@@ -54,14 +48,13 @@ def search(
     started = time.perf_counter()
     triples = folds(problem.task)
     jobs = [FitJob(i, point, 0, triples[0], test=False) for i, point in enumerate(points)]
-    total = len(jobs) + len(triples) - 1
-    with _runner(problem, pick_workers(workers, total, problem), on_progress, total) as run:
-        grid = run(jobs, on_fit)
+    with _Runner(problem, workers, len(jobs) + len(triples) - 1, on_fit, on_progress) as run:
+        grid = run(jobs)
         _tell_ended_by_quirk(grid, "grid points", problem)
         winner = best_point(grid, problem)
         chosen = grid[winner].job
         others = [replace(chosen, fold_index=i, fold=fold, test=True) for i, fold in enumerate(triples)][1:]
-        fitted = run(others, on_fit)
+        fitted = run(others)
         _tell_ended_by_quirk(fitted, "fits on the other folds", problem)
     searched = time.perf_counter()
     first = replace(grid[winner], tested=run_test(problem, grid[winner]))
@@ -128,120 +121,34 @@ def check_workers(workers: int | str, threads: int) -> None:
             raise UserError(f"search.{name} is {value!r}, expected a number from 1 up{also}")
 
 
-@contextlib.contextmanager
-def _runner(
-    problem: Problem, workers: int, on_progress: OnProgress, total: int
-) -> Iterator[Callable[[Sequence[FitJob], OnFit], list[FitOutcome]]]:
-    """A function that runs jobs and returns their outcomes in order, here or in worker processes."""
-    done = 0
-    if workers == 1:
+class _Runner:
+    """Runs the search's jobs, here or in worker processes, and tells how far it is."""
 
-        def report(note: str) -> None:
-            on_progress(done, total, note)
+    def __init__(self, problem: Problem, workers: int | str, total: int, on_fit: OnFit, on_progress: OnProgress):
+        self._pool = make_pool(run_fit, problem, pick_workers(workers, total, problem))
+        self._total, self._done = total, 0
+        self._on_fit, self._on_progress = on_fit, on_progress
 
-        def run_here(jobs: Sequence[FitJob], on_fit: OnFit) -> list[FitOutcome]:
-            nonlocal done
-            outcomes = []
-            for job in jobs:
-                on_progress(done, total, "")
-                outcomes.append(run_fit(problem, job, report))
-                done += 1
-                on_fit(outcomes[-1])
-            on_progress(done, total, "")
-            return outcomes
+    def __enter__(self) -> _Runner:
+        return self
 
-        yield run_here
-        return
+    def __exit__(self, *error: object) -> None:
+        self._pool.__exit__(*error)
 
-    context = _context()
-    _start_fork_server()
-    notes = context.SimpleQueue()
-    pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_start_worker, initargs=(problem, notes))
+    def __call__(self, jobs: Sequence[FitJob]) -> list[FitOutcome]:
+        """The outcomes of ``jobs``, in their order. Raises UserError where a worker died."""
+        self._tell("")
+        try:
+            return self._pool.run(jobs, self._ended, self._tell)
+        except DeadWorkerError as error:
+            raise UserError(
+                f"a search worker died {error}, most likely because memory ran out; try fewer with search.workers=1"
+            ) from error
 
-    def run_there(jobs: Sequence[FitJob], on_fit: OnFit) -> list[FitOutcome]:
-        nonlocal done
-        futures: dict[Future[FitOutcome], int] = {pool.submit(_work, job): i for i, job in enumerate(jobs)}
-        outcomes: dict[int, FitOutcome] = {}
-        pending = set(futures)
-        note = ""
-        on_progress(done, total, note)
-        while pending:
-            finished, pending = wait(pending, timeout=0.2, return_when=FIRST_COMPLETED)
-            for future in finished:
-                outcomes[futures[future]] = future.result()
-                done += 1
-                on_fit(outcomes[futures[future]])
-            # The pool itself may notice a death only once some fit ends: it watches before the last worker starts.
-            if pending and not all(process.is_alive() for process in list((pool._processes or {}).values())):
-                raise BrokenProcessPool("a worker is not alive")
-            while not notes.empty():
-                note = notes.get()
-            on_progress(done, total, note)
-        return [outcomes[i] for i in range(len(jobs))]
+    def _ended(self, index: int, outcome: FitOutcome) -> None:
+        self._done += 1
+        self._on_fit(outcome)
+        self._tell("")
 
-    try:
-        yield run_there
-    except BrokenProcessPool as error:
-        raise UserError(
-            "a search worker died, most likely because memory ran out; try fewer with search.workers=1"
-        ) from error
-    finally:
-        # On an error or Ctrl-C the workers are in the middle of long fits that nobody waits for any more.
-        processes = list((pool._processes or {}).values())
-        pool.shutdown(wait=False, cancel_futures=True)
-        for process in processes:
-            process.terminate()
-
-
-def _context() -> Any:
-    """A fork server that has imported the heavy modules once, where there is one; else fresh processes."""
-    if "forkserver" not in multiprocessing.get_all_start_methods():
-        return multiprocessing.get_context("spawn")
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["hear_exp.fit"])
-    return context
-
-
-def warm_up() -> None:
-    """Start importing the heavy modules in the background, for the workers that a search will want."""
-    if cpu_count() > 1:
-        _context()
-        threading.Thread(target=_start_fork_server, daemon=True).start()
-
-
-def _start_fork_server() -> None:
-    """Start it, where there is one, deaf to Ctrl-C: it would print a traceback in the middle of its imports.
-
-    The mask of signals is the calling thread's, and the server and its workers inherit it.
-    """
-    if "forkserver" not in multiprocessing.get_all_start_methods():
-        return
-    from multiprocessing import forkserver
-
-    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        forkserver.ensure_running()
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
-
-
-_problem: Problem
-_notes: Any
-
-
-def _start_worker(problem: Problem, notes: Any) -> None:
-    global _problem, _notes
-    _problem, _notes = problem, notes
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides what Ctrl-C means
-    threading.Thread(target=_die_with_parent, daemon=True).start()
-
-
-def _die_with_parent() -> None:
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-    parent.join()
-    os._exit(1)
-
-
-def _work(job: FitJob) -> FitOutcome:
-    return run_fit(_problem, job, _notes.put)
+    def _tell(self, note: str) -> None:
+        self._on_progress(self._done, self._total, note)

@@ -25,9 +25,10 @@ from .errors import UserError
 from .fit import Problem
 from .grid import apply_task_grid, expand_grid
 from .heareval import import_embeddings, read_embedded_task
+from .pool import warm_up
 from .progress import progress
 from .protocol import Protocol, changed_fields, protocol_from_config
-from .search import check_workers, warm_up
+from .search import check_workers
 from .targets import frame_targets, scene_targets
 from .task import Task, read_task
 

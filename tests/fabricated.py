@@ -177,7 +177,9 @@ def _outcome(problem: Problem, test: Any, curves: bool) -> SearchOutcome:
         best = min(curve, key=lambda v: v.loss) if loss else max(curve, key=lambda v: v.score)
         return FitOutcome(
             job=FitJob(point, points[point], fold, triples[fold], test=tested),
-            validation_score=best.loss if loss else best.score,
+            validation_score=best.score,
+            validation_loss=best.loss if curves else math.nan,
+            monitor="loss" if loss else "score",
             epoch=best.epoch if curves else 0,
             epochs_run=120 if curves else 0,
             stopped_by="patience" if curves else "no training",
@@ -191,7 +193,7 @@ def _outcome(problem: Problem, test: Any, curves: bool) -> SearchOutcome:
         )
 
     grid = tuple(fit(point, 0, tested=False) for point in range(len(points)))
-    scores = [-g.validation_score if loss else g.validation_score for g in grid]
+    scores = [-g.monitored if loss else g.monitored for g in grid]
     winner = scores.index(max(scores))
     fits = tuple(fit(winner, fold, tested=True) for fold in range(len(triples)))
     return SearchOutcome(grid, winner, fits, search_seconds=12.3, test_seconds=0.4)

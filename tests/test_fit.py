@@ -103,7 +103,8 @@ def test_epochs(multiclass):
     assert [v.epoch for v in outcome.curve] == [2, 5, 8]
     assert (outcome.epochs_run, outcome.stopped_by) == (10, "max_epochs")
     assert outcome.epoch in (2, 5, 8)
-    assert outcome.validation_score == max(v.score for v in outcome.curve)
+    assert outcome.validation_score == outcome.monitored == max(v.score for v in outcome.curve)
+    assert outcome.validation_loss == next(v.loss for v in outcome.curve if v.epoch == outcome.epoch)
     assert [note.split(",")[0] for note in notes] == ["epoch 3/10", "epoch 6/10", "epoch 9/10"]
     assert notes[0].endswith(f"validation score {outcome.curve[0].score:.3f}")
     assert outcome.seconds > 0

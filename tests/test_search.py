@@ -120,12 +120,14 @@ def test_the_winner_has_the_best_validation_score(kfold, one_worker):
 # Selection --------------------------------------------------------------------------------------------------
 
 
-def outcomes(*scores: float, hyperparameters=MLP) -> list[FitOutcome]:
-    fold = Fold(("train",), "valid", "test")
-    return [
-        FitOutcome(FitJob(i, hyperparameters, 0, fold, False), score, 0, 1, "", None, (), {}, 0.0)
-        for i, score in enumerate(scores)
-    ]
+def outcomes(*values: float, monitor="score") -> list[FitOutcome]:
+    """Fits with these monitored values; what is not monitored would choose another."""
+    fits = []
+    for i, value in enumerate(values):
+        job = FitJob(i, MLP, 0, Fold(("train",), "valid", "test"), False)
+        score, loss = (value, float(i)) if monitor == "score" else (-float(i), value)
+        fits.append(FitOutcome(job, score, 0, 1, "", None, (), {}, 0.0, validation_loss=loss, monitor=monitor))
+    return fits
 
 
 @pytest.mark.parametrize(
@@ -148,14 +150,19 @@ def test_best_point_by_score(multiclass, scores, expected):
 )
 def test_best_point_where_less_is_better(multiclass, events, scores, expected):
     by_loss = replace(multiclass, task=replace(multiclass.task, early_stop_on_score=False))
-    assert best_point(outcomes(*scores), by_loss) == expected
+    assert best_point(outcomes(*scores, monitor="loss"), by_loss) == expected
     by_error_rate = replace(events, task=replace(events.task, metrics=("segment_1s_er",)))
     assert best_point(outcomes(*scores), by_error_rate) == expected
 
 
-def test_best_neighbours_have_a_score_and_no_loss(multiclass):
-    by_loss = replace(multiclass, task=replace(multiclass.task, early_stop_on_score=False))
-    assert best_point(outcomes(0.1, 0.3, 0.2, hyperparameters=KNN), by_loss) == 1
+def test_neighbours_have_a_score_and_no_loss(kfold):
+    by_loss = replace(kfold, task=replace(kfold.task, early_stop_on_score=False))
+    outcome = search(by_loss, [{**KNN, "k": 40, "temperature": 1e6}, KNN], workers=1)
+    assert outcome.winner == 1
+    for fit in outcome.grid:
+        assert (fit.monitor, fit.monitored) == ("score", fit.validation_score)
+        assert 0 < fit.validation_score <= 1
+        assert math.isnan(fit.validation_loss)
 
 
 def test_ties_go_to_the_earlier_point(multiclass):
@@ -210,7 +217,9 @@ def test_loss_chooses_the_epoch_where_the_task_says_so(multiclass):
     fit = search(problem, [point], workers=1).folds[0]
     losses = [v.loss for v in fit.curve]
     assert all(math.isnan(v.score) for v in fit.curve)  # scores would only take time
-    assert fit.validation_score == min(losses)
+    assert (fit.monitor, fit.monitored) == ("loss", fit.validation_loss)
+    assert fit.validation_loss == min(losses)
+    assert math.isnan(fit.validation_score)
     assert fit.epoch == losses.index(min(losses))
     assert fit.stopped_by == "patience"
     assert len(losses) == fit.epochs_run == fit.epoch + 1 + 4
@@ -222,7 +231,8 @@ def test_loss_chooses_the_epoch_of_an_event_task(events):
     problem = replace(events, task=replace(events.task, early_stop_on_score=False))
     fit = search(problem, [MLP], workers=1).folds[0]
     assert fit.postprocessing.min_duration_ms == 250  # both find all events; the stronger one wins
-    assert fit.validation_score == min(v.loss for v in fit.curve)
+    assert fit.validation_loss == min(v.loss for v in fit.curve)
+    assert math.isnan(fit.validation_score)
     assert fit.tested.scores["event_onset_200ms_fms"] > 0.95
 
 

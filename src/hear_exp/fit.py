@@ -88,8 +88,9 @@ class TestOutcome:
 class FitOutcome:
     """What a fit found.
 
-    ``validation_score`` is the monitored value of the best epoch: score or loss; of nearest neighbours, which
-    have no loss, always the score.
+    ``validation_score`` (the primary one) and ``validation_loss`` are the best epoch's; nan: undefined, or not
+    computed (scores where the loss selects; the loss of nearest neighbours, which have none). ``monitor`` is the one
+    of them that selects: score or loss.
     """
 
     job: FitJob
@@ -102,6 +103,13 @@ class FitOutcome:
     weights: Mapping[str, np.ndarray]
     seconds: float
     tested: TestOutcome | None = None
+    validation_loss: float = math.nan
+    monitor: str = "score"
+
+    @property
+    def monitored(self) -> float:
+        """What epochs and grid points are selected by: the validation score or loss."""
+        return self.validation_loss if self.monitor == "loss" else self.validation_score
 
 
 def run_fit(problem: Problem, job: FitJob, report: Callable[[str], None] = lambda note: None) -> FitOutcome:
@@ -167,7 +175,9 @@ def _fit_network(problem: Problem, job: FitJob, report: Callable[[str], None]) -
         postprocessing = _postprocessing_after_fit(problem, job, keep.weights)
     return FitOutcome(
         job=job,
-        validation_score=best.score if problem.monitor == "score" else best.loss,
+        validation_score=best.score,
+        validation_loss=best.loss,
+        monitor=problem.monitor,
         epoch=best.epoch,
         epochs_run=trainer.current_epoch,
         stopped_by=keep.stopped_by,

@@ -35,12 +35,11 @@ def make_result(
 ) -> Result:
     """Gather a search's outcome into the record that result.json holds; ``doubts`` are those of the embeddings."""
     task = problem.task
-    folds = tuple(_fold(fit, _monitor(problem, fit)) for fit in outcome.folds)
+    folds = tuple(_fold(fit) for fit in outcome.folds)
     scores = fold_scores([fold.scores for fold in folds])
     score = scores[task.primary_metric]
     published = leaderboard_task(task)
     winner = outcome.grid[outcome.winner]
-    monitor = _monitor(problem, winner)
     return Result(
         model=model,
         task=task.name,
@@ -51,12 +50,12 @@ def make_result(
         higher_is_better=higher_is_better(task.primary_metric),
         score=score,
         scores=scores,
-        validation_score=_validation(winner, monitor)["validation_score"],
-        validation_loss=_validation(winner, monitor)["validation_loss"],
+        validation_score=_defined(winner.validation_score),
+        validation_loss=_defined(winner.validation_loss),
         folds=folds,
         predictor=predictor,
         hyperparameters=dict(winner.job.hyperparameters),
-        grid=tuple(_grid_point(fit, monitor) for fit in outcome.grid),
+        grid=tuple(_grid_point(fit) for fit in outcome.grid),
         seed=problem.seed,
         seconds={
             "embed": round(embed_seconds, 3),
@@ -66,7 +65,7 @@ def make_result(
         clips=sum(len(split.clips) for split in task.splits),
         embedding_key=problem.embeddings.key,
         embedding_dim=problem.embeddings.dim,
-        monitor=monitor,
+        monitor=winner.monitor,
         finished=datetime.datetime.now().astimezone().isoformat(timespec="seconds"),
         versions=_versions(),
         leaderboard=dataclasses.asdict(rank(published, score)) if published and score is not None else None,
@@ -125,26 +124,14 @@ def undefined_scores(folds: Sequence[FoldResult]) -> dict[str, str]:
     return reasons
 
 
-def _monitor(problem: Problem, fit: FitOutcome) -> str:
-    """What selected ``fit``: score or loss; neighbours have no loss."""
-    return "score" if "k" in fit.job.hyperparameters else problem.monitor
-
-
-def _validation(fit: FitOutcome, monitor: str) -> dict[str, float | None]:
-    value = _defined(fit.validation_score)
-    return {
-        "validation_score": value if monitor == "score" else None,
-        "validation_loss": value if monitor == "loss" else None,
-    }
-
-
-def _fold(fit: FitOutcome, monitor: str) -> FoldResult:
+def _fold(fit: FitOutcome) -> FoldResult:
     assert fit.tested is not None
     post = fit.postprocessing
     return FoldResult(
         test_split=fit.tested.split,
         scores={name: _defined(value) for name, value in fit.tested.scores.items()},
-        **_validation(fit, monitor),
+        validation_score=_defined(fit.validation_score),
+        validation_loss=_defined(fit.validation_loss),
         epoch=fit.epoch,
         epochs_run=fit.epochs_run,
         stopped_by=fit.stopped_by,
@@ -154,10 +141,11 @@ def _fold(fit: FitOutcome, monitor: str) -> FoldResult:
     )
 
 
-def _grid_point(fit: FitOutcome, monitor: str) -> GridResult:
+def _grid_point(fit: FitOutcome) -> GridResult:
     return GridResult(
         hyperparameters=dict(fit.job.hyperparameters),
-        **_validation(fit, monitor),
+        validation_score=_defined(fit.validation_score),
+        validation_loss=_defined(fit.validation_loss),
         epoch=fit.epoch,
         epochs_run=fit.epochs_run,
         stopped_by=fit.stopped_by,

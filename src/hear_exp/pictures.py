@@ -74,7 +74,7 @@ def _learning_curve(problem: Problem, outcome: SearchOutcome, result: Result) ->
         _line(panels[0], fit, "loss", ORANGE, first, "validation")
         if scored:
             _line(panels[1], fit, "score", BLUE, first, "validation")
-    best = f", best {number(fits[0].validation_score)} at epoch {fits[0].epoch}"
+    best = f", best {number(fits[0].monitored)} at epoch {fits[0].epoch}"
     by_loss = problem.monitor == "loss"
     others = f" (pale: the other {len(fits) - 1} folds)" if len(fits) > 1 else ""
     tidy(panels[0], "loss" + (best if by_loss else "") + others, "y")
@@ -86,8 +86,8 @@ def _learning_curve(problem: Problem, outcome: SearchOutcome, result: Result) ->
         axes.set_xlabel("epoch", fontsize=9, color=INK)
         axes.xaxis.get_major_locator().set_params(integer=True)
     judged = panels[0] if by_loss or not scored else panels[1]
-    if math.isfinite(fits[0].validation_score):
-        judged.plot([fits[0].epoch], [fits[0].validation_score], "o", color=INK, markersize=5, zorder=5)
+    if math.isfinite(fits[0].monitored):
+        judged.plot([fits[0].epoch], [fits[0].monitored], "o", color=INK, markersize=5, zorder=5)
     return figure
 
 
@@ -113,9 +113,9 @@ def _grid(problem: Problem, outcome: SearchOutcome, result: Result) -> Any:
         return None
     points = [fit.job.hyperparameters for fit in outcome.grid]
     varying = [name for name in points[0] if len({str(point[name]) for point in points}) > 1]
-    loss = problem.monitor == "loss"
+    loss = outcome.grid[0].monitor == "loss"
     sign = -1 if result.higher_is_better and not loss else 1
-    scores = [fit.validation_score for fit in outcome.grid]
+    scores = [fit.monitored for fit in outcome.grid]
     order = sorted(range(len(points)), key=lambda i: (math.inf if math.isnan(scores[i]) else sign * scores[i], i))
     shown = order[:GRID_POINTS_SHOWN]
     figure = new_figure(7, 1.2 + 0.24 * len(shown), title(result, "hyperparameter search"))

@@ -70,14 +70,13 @@ def search(
 
 def best_point(grid: Sequence[FitOutcome], problem: Problem) -> int:
     """Index of the grid point with the best validation score (or lowest loss); the first of several."""
-    by_score = problem.monitor == "score" or "k" in grid[0].job.hyperparameters  # neighbours have no loss
-    maximize = by_score and higher_is_better(problem.task.primary_metric)
+    maximize = grid[0].monitor == "score" and higher_is_better(problem.task.primary_metric)
 
     def value(i: int) -> float:
-        score = grid[i].validation_score
-        if math.isnan(score):
+        monitored = grid[i].monitored
+        if math.isnan(monitored):
             return -math.inf
-        return score if maximize else -score
+        return monitored if maximize else -monitored
 
     return max(range(len(grid)), key=value)  # max keeps the first of equals
 

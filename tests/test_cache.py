@@ -6,12 +6,14 @@ import os
 import shutil
 import threading
 import time
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
-from hear_exp import cache
+from hear_exp import cache, checksums, files
 from hear_exp.cache import EMBEDDINGS, TIMESTAMPS, ClipRows, Embeddings, Entry, key_digest
+from hear_exp.errors import UserError
 
 KEY = {"model": {"module": "m", "options": {"a": 1, "b": 2}}, "audio": "abc"}
 # Batches as they are computed: clips of one length together. And the order that is wanted.
@@ -69,7 +71,7 @@ def check(embeddings: Embeddings | None) -> None:
 
 @pytest.fixture
 def entry(tmp_path, monkeypatch) -> Entry:
-    monkeypatch.setattr(cache.os, "fsync", lambda file: None)  # slow, and only matters when the power fails
+    monkeypatch.setattr(os, "fsync", lambda file: None)  # slow, and only matters when the power fails
     return Entry(tmp_path, "task", "model", KEY)
 
 
@@ -123,7 +125,7 @@ def test_round_trip_in_the_wanted_order(entry):
 
 
 def test_rows_in_order_are_not_copied(entry, monkeypatch):
-    monkeypatch.setattr(cache.Writer, "_permute", None)
+    monkeypatch.setattr(cache.Writer, "_ordered", None)
     writer = entry.writer(DIM, timestamps=False)
     writer.append("train", ["a", "c"], np.stack([rows_of("a"), rows_of("c")]), None)
     writer.finish([("train", "a"), ("train", "c")])
@@ -204,13 +206,13 @@ def test_resumes_wherever_the_files_break_off(entry, tmp_path):
     writer.close()
     whole = tmp_path / "whole"
     shutil.copytree(entry.folder, whole)
-    ends = np.cumsum([len(json.dumps([s, list(n), f])) + 1 for s, n, f in BATCHES])
+    ends = np.cumsum([len(line) for line in (whole / "partial" / "journal.jsonl").open("rb")])
     clips, rows = np.cumsum([2, 1, 2]), np.cumsum([4, 3, 2])
     journal_size = (whole / "partial" / "journal.jsonl").stat().st_size
     assert journal_size == ends[-1]
     resumed = set()
-    for journal in sorted({*range(0, journal_size, 7), *ends.tolist(), *(ends - 1).tolist()}):
-        for embedding_bytes in (0, 17, 4 * DIM * 4, 4 * DIM * 4 + 5, 7 * DIM * 4, 9 * DIM * 4, 9 * DIM * 4 + 7):
+    for journal in sorted({*range(0, journal_size, 47), *ends.tolist(), *(ends - 1).tolist()}):
+        for embedding_bytes in (17, 4 * DIM * 4, 4 * DIM * 4 + 5, 7 * DIM * 4, 9 * DIM * 4, 9 * DIM * 4 + 7):
             for time_bytes in (4 * 8 + 3, 9 * 8):
                 shutil.rmtree(entry.folder)
                 shutil.copytree(whole, entry.folder)
@@ -243,29 +245,283 @@ def test_nothing_is_lost_where_the_files_are_whole(entry):
     check(entry.read())
 
 
-@pytest.mark.parametrize("step", range(6))
-def test_killed_between_any_two_files_of_the_end(entry, step, monkeypatch):
-    """Each os.replace in turn is the last thing the first run does."""
-    replace, done = os.replace, []
+class Killed(KeyboardInterrupt):
+    """The end of a process, as a test can have it."""
 
-    def dying(source, target):
-        if len(done) == step:
-            raise KeyboardInterrupt
-        replace(source, target)
-        done.append(target)
 
-    monkeypatch.setattr(cache.os, "replace", dying)
-    try:
-        written(entry)
-    except KeyboardInterrupt:
-        assert entry.read() is None
-    else:
-        # key, journal, embeddings, timestamps, manifest: with a sixth step there is nothing left to kill
-        assert step == 5
-    monkeypatch.setattr(cache.os, "replace", replace)
-    if entry.read() is None:
-        written(entry)
+def dying_after(steps: int, function):
+    """``function``, which kills at its first call after so many."""
+    count = iter(range(steps))
+
+    def call(*args, **kwargs):
+        if next(count, None) is None:
+            raise Killed
+        return function(*args, **kwargs)
+
+    return call
+
+
+@pytest.mark.parametrize("in_order", [True, False])
+@pytest.mark.parametrize("function", ["replace", "fsync", "unlink", "rmtree"])
+def test_killed_at_any_step_of_the_end_nothing_is_computed_again(tmp_path, monkeypatch, function, in_order):
+    """Whatever the end writes, renames or removes is in turn the last thing that the first run does."""
+    order = ORDER if in_order is False else tuple((s, n) for s, names, _ in BATCHES for n in names)
+    monkeypatch.setattr(os, "fsync", lambda file: None)
+    owner = shutil if function == "rmtree" else os
+    original, killed, expected = getattr(owner, function), 0, None
+    for step in range(20):
+        entry = Entry(tmp_path / str(step), "task", "model", KEY)
+        writer = entry.writer(DIM, timestamps=True)
+        writer.note_doubts(["it drifts"])
+        append_missing(writer)
+        monkeypatch.setattr(owner, function, dying_after(step, original))
+        try:
+            writer.finish(order)
+        except Killed:
+            killed += 1
+        else:
+            break
+        finally:
+            monkeypatch.setattr(owner, function, original)
+        if entry.read() is None:
+            writer = entry.writer(DIM, timestamps=True)
+            assert append_missing(writer) == 0
+            assert writer.doubts == ("it drifts",)
+            writer.finish(order)
+        found = {path.name: path.read_bytes() for path in entry.folder.iterdir() if path.is_file()}
+        expected = expected or found
+        assert found == expected
+        assert entry.read().doubts == ("it drifts",)
+    assert killed >= {"replace": 4, "fsync": 1, "unlink": 0, "rmtree": 1}[function]
+    assert killed < 20
+    assert expected is None or set(expected) == {EMBEDDINGS, TIMESTAMPS, "manifest.json", "key.json", "versions.json"}
+
+
+def test_killed_twice_at_the_end(entry, monkeypatch):
+    """The second run, which only has to rename, is killed between the two data files as well."""
+    replace = os.replace
+    for _ in range(3):
+        writer = entry.writer(DIM, timestamps=True)
+        append_missing(writer)
+        monkeypatch.setattr(os, "replace", dying_after(1, replace))
+        with pytest.raises(Killed):
+            writer.finish(ORDER)
+        monkeypatch.setattr(os, "replace", replace)
+    writer = entry.writer(DIM, timestamps=True)
+    assert append_missing(writer) == 0
+    writer.finish(ORDER)
     check(entry.read())
+
+
+@pytest.mark.parametrize("function", ["write", "flush", "fsync"])
+def test_killed_at_any_step_of_a_batch_only_that_batch_is_computed_again(entry, monkeypatch, function):
+    computed_again = []
+    for step in range(3):
+        shutil.rmtree(entry.folder, ignore_errors=True)
+        writer = entry.writer(DIM, timestamps=True)
+        append(writer, BATCHES[0])
+        if function == "fsync":
+            monkeypatch.setattr(os, "fsync", dying_after(step, lambda file: None))
+        else:
+            files = [*writer._files.values(), writer._journal]
+            monkeypatch.setattr(writer, "_files", dict(zip(writer._files, files, strict=False)))
+            dying = SimpleNamespace(
+                **{name: getattr(files[step], name) for name in ("write", "flush", "close", "fileno")}
+            )
+            setattr(dying, function, dying_after(0, None))
+            if step == 2:
+                writer._journal = dying
+            else:
+                writer._files[list(writer._files)[step]] = dying
+        try:
+            with pytest.raises(Killed):
+                append(writer, BATCHES[1])
+        except pytest.fail.Exception:
+            assert (function, step) == ("fsync", 2)  # there are two data files to wait for
+        for file in (*writer._files.values(), writer._journal):
+            file.close()  # what the system does, which may still write what Python held
+        monkeypatch.setattr(os, "fsync", lambda file: None)
+        writer = entry.writer(DIM, timestamps=True)
+        computed_again.append(append_missing(writer))
+        writer.finish(ORDER)
+        check(entry.read())
+    assert set(computed_again) <= {2, 3}  # 5 clips, of which the first batch holds 2 and the second 1
+
+
+# Checksums --------------------------------------------------------------------------------------------------
+
+
+def flip(path, at: int) -> None:
+    """Turn one bit of a file, and leave its size and times as they are."""
+    times = path.stat()
+    content = bytearray(path.read_bytes())
+    content[at] ^= 4
+    path.write_bytes(content)
+    os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
+
+
+@pytest.mark.parametrize("name", [EMBEDDINGS, TIMESTAMPS, "manifest.json"])
+@pytest.mark.parametrize("place", [0.0, 0.5, 0.99])
+def test_a_flipped_bit_is_found_named_and_computed_again(entry, caplog, name, place):
+    written(entry)
+    assert entry.read() is not None
+    path = entry.folder / name
+    flip(path, int(path.stat().st_size * place))
+    assert entry.read() is None
+    (record,) = [r for r in caplog.records if "damaged embedding cache" in r.getMessage()]
+    assert str(path) in record.getMessage()
+    assert "computing it again" in record.getMessage()
+    check(written(entry).read())
+
+
+def test_a_zeroed_file_is_found(entry, caplog):
+    """Its size is right: what a file system leaves after a power cut."""
+    written(entry)
+    path = entry.folder / EMBEDDINGS
+    path.write_bytes(bytes(path.stat().st_size))
+    assert entry.read() is None
+    assert f"{path} does not match its checksum" in caplog.text
+
+
+def test_a_file_is_verified_once_a_process(entry, monkeypatch):
+    written(entry)
+    assert entry.read() is not None
+    monkeypatch.setattr(checksums, "clip_checksums", None)
+    check(entry.read())
+
+
+def test_an_entry_without_checksums_is_computed_again(entry, caplog):
+    """As earlier versions wrote them: nothing tells whether the bytes are still those."""
+    written(entry)
+    path = entry.folder / "manifest.json"
+    content = json.loads(path.read_text())
+    del content["checksum"], content["checksums"]
+    path.write_text(json.dumps(content))
+    assert entry.read() is None
+    assert "it has no checksum (earlier versions wrote none); computing it again" in caplog.text
+
+
+def test_a_flipped_bit_in_a_batch_of_a_killed_run(entry, caplog):
+    writer = entry.writer(DIM, timestamps=True)
+    append_missing(writer)
+    writer.close()
+    path = entry.folder / "partial" / EMBEDDINGS
+    flip(path, 5 * DIM * 4)  # in the second batch
+    writer = entry.writer(DIM, timestamps=True)
+    assert f"{path} does not match its checksums; computing the last 2 of 3 batches again" in caplog.text
+    assert append_missing(writer) == 3
+    writer.finish(ORDER)
+    check(entry.read())
+
+
+def test_a_flipped_bit_in_the_journal(entry, caplog):
+    writer = entry.writer(DIM, timestamps=True)
+    append_missing(writer)
+    writer.close()
+    journal = entry.folder / "partial" / "journal.jsonl"
+    flip(journal, journal.read_bytes().index(b'"b"') + 1)  # another clip's name
+    writer = entry.writer(DIM, timestamps=True)
+    assert "a damaged line; computing the last 2 of 3 batches again" in caplog.text
+    assert append_missing(writer) == 3
+    writer.finish(ORDER)
+    check(entry.read())
+
+
+@pytest.mark.parametrize("name", [EMBEDDINGS, TIMESTAMPS, "manifest.json"])
+def test_damage_between_a_kill_at_the_end_and_the_next_run(entry, monkeypatch, caplog, name):
+    replace = os.replace
+    writer = entry.writer(DIM, timestamps=True)
+    append_missing(writer)
+    monkeypatch.setattr(os, "replace", dying_after(4, replace))  # two in order, the manifest to be, one data file
+    with pytest.raises(Killed):
+        writer.finish(ORDER)
+    monkeypatch.setattr(os, "replace", replace)
+    places = [entry.folder / name, entry.folder / "partial" / f"{name}.ordered", entry.folder / "partial" / name]
+    flip(next(path for path in places if path.exists()), 3)
+    writer = entry.writer(DIM, timestamps=True)
+    assert "finishing it anew" in caplog.text
+    assert append_missing(writer) == 0  # the rows as they were computed are still there
+    writer.finish(ORDER)
+    check(entry.read())
+
+
+def test_rows_that_do_not_read_back(entry):
+    written(entry)
+    flip(entry.folder / EMBEDDINGS, 7)
+    with pytest.raises(UserError, match="do not read back as they were written"):
+        entry.read_back()
+
+
+# Versions beside the key ------------------------------------------------------------------------------------
+
+
+def test_another_version_of_a_package_is_told_in_a_line(tmp_path, caplog):
+    caplog.set_level(logging.INFO)
+    written(Entry(tmp_path, "task", "model", KEY, {"torch": "2.12.0", "numpy": "2.4.6"}))
+    later = Entry(tmp_path, "task", "model", KEY, {"torch": "2.13.0", "numpy": "2.4.6", "soxr": "1.1.0"})
+    check(later.read())
+    later.tell_versions()
+    (line,) = [record.getMessage() for record in caplog.records]
+    assert f"the embeddings in {later.folder} were computed with torch 2.12.0 (now 2.13.0);" in line
+    assert "numpy" not in line
+    assert "soxr" not in line
+
+
+@pytest.mark.parametrize("content", ["[]", '{"torch": 1}', "{", '"torch"', "[" * 100_000])
+def test_damaged_versions_are_nobodys_trouble(tmp_path, caplog, content):
+    caplog.set_level(logging.INFO)
+    entry = written(Entry(tmp_path, "task", "model", KEY, {"torch": "2.12.0"}))
+    (entry.folder / "versions.json").write_text(content)
+    entry.tell_versions()
+    check(entry.read())
+    assert not caplog.records
+
+
+# A full disk ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs Linux's device that is always full")
+@pytest.mark.parametrize("name", [EMBEDDINGS, TIMESTAMPS, "journal.jsonl"])
+def test_a_full_disk_names_the_file_and_loses_no_finished_batch(entry, name):
+    writer = entry.writer(DIM, timestamps=True)
+    append(writer, BATCHES[0])
+    full = open("/dev/full", "ab")  # noqa: SIM115 - the writer closes it
+    if name == "journal.jsonl":
+        writer._journal = full
+    else:
+        writer._files[name] = full
+    with pytest.raises(OSError, match="No space left on device") as caught:
+        append(writer, BATCHES[1])
+    assert caught.value.filename == str(entry.folder / "partial" / name)
+    writer.close()  # which would fail again
+    writer = entry.writer(DIM, timestamps=True)
+    assert append_missing(writer) == 3
+    writer.finish(ORDER)
+    check(entry.read())
+
+
+# Leftovers --------------------------------------------------------------------------------------------------
+
+
+def test_what_killed_processes_left_is_collected(entry):
+    entry.folder.mkdir(parents=True)
+    left = [files.temporary_name(entry.folder / name) for name in ("manifest.json", "key.json")]
+    for path, age in zip(left, (8, 1), strict=True):
+        path.write_text("half")
+        os.utime(path, (time.time() - age * 24 * 3600,) * 2)
+    written(entry)
+    assert [path.exists() for path in left] == [False, True]  # the other one may be somebody's
+
+
+def test_a_lock_file_of_a_dead_process_is_no_lock(tmp_path, caplog):
+    caplog.set_level(logging.INFO)
+    entry = Entry(tmp_path, "task", "model", KEY)
+    lock = entry.folder.with_name(f".{entry.folder.name}.lock")
+    lock.parent.mkdir(parents=True)
+    lock.write_text("12345")
+    with entry.locked():
+        pass
+    assert "waiting" not in caplog.text
 
 
 # Locks ------------------------------------------------------------------------------------------------------

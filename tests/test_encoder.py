@@ -10,8 +10,9 @@ import pytest
 import torch
 from tiny import tiny_encoder
 
-from hear_exp.encoder import Encoder, Model, file_digest, pick_device
+from hear_exp.encoder import Encoder, Model, pick_device
 from hear_exp.errors import UserError
+from hear_exp.files import file_digest
 
 AUDIO = np.random.default_rng(0).normal(0, 0.1, (3, 4000)).astype(np.float32)
 
@@ -119,7 +120,8 @@ def test_any_dtype_becomes_float32(module, dtype):
         (
             "return Net()",
             "raise OSError('no space')",
-            r"^model written: written_model\.load_model\(''\) failed: OSError: no space$",
+            r"^model written: written_model\.load_model\(''\) failed: OSError: no space "
+            r"\(no weights were given; if it needs some: model\.weights=FILE\)$",
         ),
         ("    import torch\n", "", "^model written: importing written_model failed: NameError: name 'torch'"),
         (

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
@@ -33,6 +33,10 @@ class TorchBackend:
     def place(self, model: Any) -> Any:
         """The model on the device, in eval mode."""
         return model.to(self.device).eval()
+
+    def parts(self, model: Any) -> Iterable[Any]:
+        """The modules that the model consists of, itself included."""
+        return model.modules()
 
     def call(self, function: Callable[[Any, Any], Any], audio: np.ndarray, model: Any) -> Any:
         """What ``function(audio, model)`` returns, ``audio`` (clips, samples) as a tensor on the device."""
@@ -65,6 +69,10 @@ class TensorflowBackend:
     def place(self, model: Any) -> Any:
         """The model as it is: TensorFlow placed it when load_model made it, and knows no eval mode."""
         return model
+
+    def parts(self, model: Any) -> Iterable[Any]:
+        """The modules that the model consists of, itself included; of a Keras layer only itself."""
+        return [model, *getattr(model, "submodules", ())]
 
     def call(self, function: Callable[[Any, Any], Any], audio: np.ndarray, model: Any) -> Any:
         """What ``function(audio, model)`` returns, ``audio`` (clips, samples) as a tensor."""

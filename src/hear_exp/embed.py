@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import os
 import random
 import time
 from collections.abc import Sequence
@@ -17,12 +16,14 @@ import numpy as np
 import torch
 
 from .audio import RESAMPLER, ClipFile, equal_length_batches, parallel, read_clip, scan_clips, source_rate
+from .audio_digests import audio_digests
 from .backend import is_out_of_memory
 from .cache import Embeddings, Entry, Writer
-from .encoder import Encoder, file_digest
+from .encoder import Encoder
 from .errors import UserError
 from .progress import progress
 from .task import Clip, Task
+from .trial import try_model
 
 log = logging.getLogger(__name__)
 
@@ -31,7 +32,7 @@ log = logging.getLogger(__name__)
 class Embedded:
     """What embedding a task gave: the cache entry, seconds of work, and how many clips were computed now.
 
-    ``doubts`` are sentences about what may be wrong with the embeddings.
+    ``doubts``: sentences about the model, for everyone who reads its scores.
     """
 
     embeddings: Embeddings
@@ -58,7 +59,8 @@ def embed_task(task: Task, encoder: Encoder, root: Path, batch_seconds: float = 
     """Embed every clip of ``task`` unless the cache under ``root`` has them already.
 
     Batches hold clips of one length, at most ``batch_seconds`` of audio; a batch that does not fit into memory
-    is halved and tried again.
+    is halved and tried again. Before the first, the model is tried on two clips (trial.py); what is doubtful is
+    logged as a warning, kept in the cache entry and returned, also by later runs that find the entry.
 
     Raises UserError for audio that cannot be read, and for NaN or infinite embeddings (naming model and clip).
     """
@@ -67,18 +69,20 @@ def embed_task(task: Task, encoder: Encoder, root: Path, batch_seconds: float = 
         raise UserError(f"embeddings.batch_seconds is {batch_seconds!r}, expected seconds above 0")
     files = scan_clips(task, clip_order(task), source_rate(task, encoder.sample_rate))
     _check_event_times(task, files)
-    digests = _audio_digests(files, Path(root) / ".digests", task)
-    entry = Entry(root, task.name, encoder.name, cache_key(task, encoder, files, digests))
-    computed = 0
+    digests = audio_digests(files, Path(root) / ".digests", task)
+    entry = Entry(root, task.name, encoder.name, cache_key(task, encoder, files, digests), encoder.versions)
+    computed, found = 0, True
     if (embeddings := entry.read()) is None:
         with entry.locked():
             if (embeddings := entry.read()) is None:  # else another process has computed them meanwhile
-                computed = _compute(entry, task, encoder, files, batch_seconds)
-                embeddings = entry.read()
-    assert embeddings is not None
-    if not computed:
+                found, computed = False, _compute(entry, task, encoder, files, batch_seconds)
+                embeddings = entry.read_back()
+    if found:
         log.info("embeddings found in the cache: %s", entry.folder)
-    return Embedded(embeddings, time.perf_counter() - started, computed)
+        entry.tell_versions()
+    for doubt in embeddings.doubts:
+        log.warning("%s", doubt)
+    return Embedded(embeddings, time.perf_counter() - started, computed, embeddings.doubts)
 
 
 def _check_event_times(task: Task, files: Sequence[ClipFile]) -> None:
@@ -120,6 +124,8 @@ def _compute(entry: Entry, task: Task, encoder: Encoder, files: Sequence[ClipFil
         missing = [file for file in files if (file.split, file.name) not in writer.done]
         if len(missing) < len(files):
             log.info("resuming: %d of %d clips are embedded already", len(files) - len(missing), len(files))
+        if writer.doubts is None:
+            writer.note_doubts(try_model(encoder, event, files, batch_seconds))
         title, done = f"embedding {task.name} x {encoder.name}", len(files) - len(missing)
         with progress(title, total=len(files), done=done, measure="s of audio") as bar:
             batches = list(equal_length_batches(missing, batch_seconds))
@@ -165,33 +171,3 @@ def _check_finite(encoder: Encoder, batch: Sequence[ClipFile], embeddings: np.nd
     if not finite.all():
         clip = batch[int(np.argmin(finite))]
         raise UserError(f"model {encoder.name}: NaN or infinite embedding for the clip {clip.path}")
-
-
-def _audio_digests(files: Sequence[ClipFile], folder: Path, task: Task) -> list[str]:
-    """SHA-256 of each file, remembered by path, size and modification time.
-
-    The cache key holds the content, so that a copied or touched task still finds its embeddings; the memory
-    saves reading a large task's audio again only to learn that nothing changed.
-    """
-    root = str(task.folder.resolve())
-    memory = folder / f"{hashlib.sha256(root.encode()).hexdigest()[:16]}-{files[0].sample_rate}.json"
-    try:
-        known = json.loads(memory.read_text())
-    except (FileNotFoundError, ValueError):
-        known = {}
-    stats = [file.path.stat() for file in files]
-    marks = [f"{stat.st_size} {stat.st_mtime_ns}" for stat in stats]
-    names = [f"{file.split}/{file.name}" for file in files]
-
-    def digest(i: int) -> str:
-        mark, value = known.get(names[i], ("", ""))
-        return value if mark == marks[i] else file_digest(files[i].path)
-
-    digests = list(parallel(digest, range(len(files))))
-    fresh = {name: [mark, value] for name, mark, value in zip(names, marks, digests, strict=True)}
-    if fresh != known:
-        folder.mkdir(parents=True, exist_ok=True)
-        temporary = memory.with_name(f".{memory.name}.{os.getpid()}")
-        temporary.write_text(json.dumps(fresh))
-        os.replace(temporary, memory)
-    return digests

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
 import importlib
-import importlib.metadata
 import inspect
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +16,9 @@ import torch
 
 from .backend import Backend, backend_of, prepare_tensorflow, tensorflow_device
 from .errors import UserError
+from .files import check_readable
+from .local_modules import modules_of, watching_imports
+from .model_identity import declared_packages, remember_imported, version_of, versions_beside, weights_digests
 
 FUNCTIONS = ("load_model", "get_scene_embeddings", "get_timestamp_embeddings")
 SIZES = ("sample_rate", "scene_embedding_size", "timestamp_embedding_size")
@@ -42,8 +44,9 @@ class Encoder:
 
     The model is a torch.nn.Module or a tf.Module.
 
-    Attributes: ``name``, ``sample_rate`` (hertz), ``identity`` (what decides its embeddings: module, version,
-    weights content, options).
+    Attributes: ``name``, ``sample_rate`` (hertz), ``identity`` (what decides its embeddings: module, version or source,
+    weights content, options, versions of the packages it declares), ``versions`` (of other packages that it uses),
+    ``output_dtypes`` (HEAR function -> dtype of the embeddings that it returned last).
 
     Raises UserError where the module cannot be imported or does not keep the HEAR API.
     """
@@ -53,13 +56,20 @@ class Encoder:
         self.device = torch.device(device)
         self._module = import_module(model)
         check_functions(self._module, model)
+        remember_imported(modules_of(self._module))  # before loading, which may take minutes
+        weights = weights_digests(self._module, model.weights, model.options, model.name)
+        self._model, self._backend = load_model(self._module, model, self.device)
+        modules = modules_of(self._module, self._backend.parts(self._model))
+        packages = declared_packages(modules)
+        self.versions = versions_beside(modules, packages)
         self.identity = {
             "module": model.module,
-            "version": _version(self._module),
-            "weights": _weights_digests(self._module, model),
+            "version": version_of(self._module, modules),
+            "weights": weights,
             "options": dict(model.options),
+            **({"packages": packages} if packages else {}),
         }
-        self._model, self._backend = load_model(self._module, model, self.device)
+        self.output_dtypes: dict[str, str] = {}
         sizes = {name: read_size(self._model, name, model) for name in SIZES}
         self.sample_rate = sizes["sample_rate"]
         self._dims = {"scene": sizes["scene_embedding_size"], "event": sizes["timestamp_embedding_size"]}
@@ -71,7 +81,7 @@ class Encoder:
     def scene(self, audio: np.ndarray) -> np.ndarray:
         """Scene embeddings, float32 (clips, dim), of ``audio``, float32 (clips, samples)."""
         output = self._backend.call(self._module.get_scene_embeddings, audio, self._model)
-        embeddings = self._array("get_scene_embeddings", output, np.float32)
+        embeddings = self._embeddings("get_scene_embeddings", output)
         expected = (len(audio), self._dims["scene"])
         if embeddings.shape != expected:
             raise UserError(
@@ -91,7 +101,7 @@ class Encoder:
                 f"model {self.name}: get_timestamp_embeddings returned {type(output).__name__}, "
                 "expected two tensors: embeddings and timestamps"
             )
-        embeddings = self._array("get_timestamp_embeddings", output[0], np.float32)
+        embeddings = self._embeddings("get_timestamp_embeddings", output[0])
         times = self._array("get_timestamp_embeddings", output[1], np.float64)
         clips, dim = len(audio), self._dims["event"]
         if (
@@ -120,6 +130,11 @@ class Encoder:
             )
         return embeddings, times
 
+    def _embeddings(self, function: str, value: Any) -> np.ndarray:
+        embeddings = self._array(function, value, np.float32)
+        self.output_dtypes[function] = self._backend.dtype(value)
+        return embeddings
+
     def _array(self, function: str, value: Any, dtype: type) -> np.ndarray:
         if not self._backend.is_tensor(value):
             raise UserError(
@@ -133,11 +148,14 @@ def import_module(model: Model) -> ModuleType:
     """The model's module. Raises UserError where it cannot be imported, with the command that installs it."""
     if not model.module:
         raise UserError(f"model {model.name}: no module given (model.module=PACKAGE, an installed HEAR API module)")
-    if model.weights and not Path(model.weights).exists():
-        raise UserError(f"model {model.name}: weights file not found: {model.weights}")
+    if model.weights and not Path(model.weights).is_dir():
+        if not Path(model.weights).exists():
+            raise UserError(f"model {model.name}: weights file not found: {model.weights}")
+        check_readable(Path(model.weights), limit=sys.maxsize)  # a pipe would be waited for without end
     prepare_tensorflow()
     try:
-        return importlib.import_module(model.module)
+        with watching_imports():
+            return importlib.import_module(model.module)
     except ModuleNotFoundError as error:
         if error.name and (model.module == error.name or model.module.startswith(error.name + ".")):
             install = f"; install it with: {model.install}" if model.install else ""
@@ -179,21 +197,28 @@ def load_model(module: ModuleType, model: Model, device: torch.device) -> tuple[
     Raises UserError where it fails, or returns neither a torch.nn.Module nor a tf.Module.
     """
     try:
-        with tensorflow_device(device):
+        with tensorflow_device(device), watching_imports():
             loaded = module.load_model(*weights_argument(module, model), **model.options)
     except UserError:
         raise
     except Exception as error:
-        weights = "" if model.weights or not model.weights_url else f" (its weights: {model.weights_url})"
         raise UserError(
             f"model {model.name}: {model.module}.load_model({model.weights!r}) failed: "
-            f"{type(error).__name__}: {error}{weights}"
+            f"{type(error).__name__}: {error}{_weights_hint(model)}"
         ) from error
     try:
         backend = backend_of(loaded, device)
     except UserError as error:
         raise UserError(f"model {model.name}: {error}") from None
     return backend.place(loaded), backend
+
+
+def _weights_hint(model: Model) -> str:
+    """What to try where loading failed and no weights were given, which is the likely reason."""
+    if model.weights:
+        return ""
+    where = f", its weights are at {model.weights_url}" if model.weights_url else ""
+    return f" (no weights were given; if it needs some: model.weights=FILE{where})"
 
 
 def weights_argument(module: ModuleType, model: Model) -> tuple[str, ...]:
@@ -212,60 +237,6 @@ def read_size(loaded: Any, name: str, model: Model) -> int:
         problem = f"has no attribute {name}" if value is None else f"has {name} = {value!r}"
         raise UserError(f"model {model.name}: the loaded model {problem}, expected a whole number above 0 (HEAR API)")
     return int(value)
-
-
-def _version(module: ModuleType) -> str:
-    """The module's own version, or its distribution's.
-
-    A module that is not in site-packages is under somebody's hands, so a digest of its source counts as well.
-    """
-    top = importlib.import_module(module.__name__.partition(".")[0])
-    source = Path(getattr(module, "__file__", None) or "")
-    installed = "site-packages" in source.parts
-    version = getattr(module, "__version__", None) or getattr(top, "__version__", None)
-    if not version:
-        version = _distribution_version(top.__name__, installed)
-    own = module.__name__.startswith("hear_exp.")
-    if own or not source.is_file() or (installed and version):
-        return str(version or "unversioned")
-    root = Path(top.__file__).parent if getattr(top, "__path__", None) and top.__file__ else source
-    sources = sorted(root.rglob("*.py")) if root.is_dir() else [source]
-    digest = hashlib.sha256()
-    for path in sources:
-        digest.update(path.read_bytes())
-    return f"{version or 'unversioned'}+{digest.hexdigest()[:16]}"
-
-
-def _distribution_version(package: str, installed: bool) -> str | None:
-    """Version of the distribution that holds ``package``, whose name may differ: scikit-learn holds sklearn."""
-    try:
-        return importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:
-        # Looks into every distribution, which takes a while: only where one must be the package's.
-        names = importlib.metadata.packages_distributions().get(package) if installed else None
-        return importlib.metadata.version(names[0]) if names else None
-
-
-def _weights_digests(module: ModuleType, model: Model) -> list[str]:
-    """SHA-256 of every file that decides the embeddings (the module's ``weights_files`` hook, or the weights)."""
-    hook = getattr(module, "weights_files", None)
-    if hook is not None:
-        paths = [Path(path) for path in hook(model.weights, **model.options)]
-    elif model.weights:
-        weights = Path(model.weights)
-        paths = sorted(p for p in weights.rglob("*") if p.is_file()) if weights.is_dir() else [weights]
-    else:
-        paths = []
-    return [f"{path.name} {file_digest(path)}" for path in paths]
-
-
-def file_digest(path: Path) -> str:
-    """SHA-256 of a file's bytes, hexadecimal."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
 
 
 def pick_device(accelerator: str) -> torch.device:

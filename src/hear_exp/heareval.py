@@ -27,8 +27,8 @@ import numpy as np
 
 from .cache import Entry
 from .embed import Embedded, clip_order
-from .encoder import file_digest
 from .errors import UserError
+from .files import file_digest
 from .targets import frame_targets
 from .task import Clip, Split, Task, read_task
 
@@ -97,8 +97,7 @@ def import_embeddings(task: Task, model: str, root: Path) -> Embedded:
                     writer.finish([(split, clip) for split, clips in frames.items() for clip, _ in clips])
                 finally:
                     writer.close()
-                embeddings = entry.read()
-    assert embeddings is not None
+                embeddings = entry.read_back()
     return Embedded(embeddings, time.perf_counter() - started, copied)
 
 

@@ -18,6 +18,7 @@ from hear_exp.models._waveform import WaveformEncoder
 from hear_exp.models._windows import WindowedEncoder
 
 __version__ = "2"
+PACKAGES = ("transformers",)  # whose versions decide the embeddings too
 
 
 def load_model(

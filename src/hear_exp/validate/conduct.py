@@ -7,13 +7,12 @@ from collections.abc import Callable, Iterator
 import numpy as np
 import torch
 
+from ..agreement import NOTICEABLE, ROUNDING, relative
 from ..backend import tensorflow_device
 from ..encoder import load_model, weights_argument
 from .api import API_CHECKS, LARGEST_HOP_MS, coverage
 from .checks import FAIL, PASS, SKIPPED, WARNING, Check, Outcome, Subject
 
-# Differences relative to the largest value: batches of another size may be computed in another order.
-_ROUNDING, _NOTICEABLE = 1e-4, 1e-2
 _SHORT_SECONDS = 0.02
 _CLIPS = 5
 _DRIFT_WARNING_MS = 20.0
@@ -29,7 +28,7 @@ def check_eval_mode(subject: Subject) -> Outcome:
         return Outcome(PASS, "load_model returns it in eval mode")
     audio, backend = subject.noise(2, 1.0), subject.loaded[1]
     output = backend.call(subject.module.get_scene_embeddings, audio, fresh)
-    if (difference := relative(backend.array(output, np.float32), subject.scene(audio))) > _ROUNDING:
+    if (difference := relative(backend.array(output, np.float32), subject.scene(audio))) > ROUNDING:
         return Outcome(
             WARNING,
             f"load_model returns it in training mode, where scene embeddings differ by {difference:.1%}; hear_exp "
@@ -134,7 +133,7 @@ def check_devices(subject: Subject) -> Outcome:
     with tensorflow_device(other):
         there = backend.array(backend.call(subject.module.get_scene_embeddings, audio, model), np.float32)
     difference = relative(there, subject.scene(audio))
-    status = PASS if difference <= _NOTICEABLE else WARNING
+    status = PASS if difference <= NOTICEABLE else WARNING
     return Outcome(status, f"scene embeddings on {device.type} and {other.type} differ by {difference:.1e}")
 
 
@@ -177,13 +176,6 @@ def check_drift(subject: Subject) -> Outcome:
     return Outcome(PASS, text)
 
 
-def relative(mine: np.ndarray, expected: np.ndarray) -> float:
-    """Largest difference of two arrays, relative to the largest value; infinite where they are not comparable."""
-    if mine.shape != expected.shape or not (np.isfinite(mine).all() and np.isfinite(expected).all()):
-        return float("inf")
-    return float(np.abs(mine - expected).max(initial=0) / max(float(np.abs(expected).max(initial=0)), 1e-12))
-
-
 def _compare(
     expected: tuple[np.ndarray, ...], mine: tuple[np.ndarray, ...], between: str, exact: bool = False
 ) -> Outcome:
@@ -191,9 +183,9 @@ def _compare(
     if difference == 0:
         return Outcome(PASS, "equal to the bit")
     text = f"embeddings of {between} differ by {difference:.1e} of the largest value"
-    if difference > _NOTICEABLE:
+    if difference > NOTICEABLE:
         return Outcome(FAIL, text)
-    return Outcome(WARNING if exact or difference > _ROUNDING else PASS, text)
+    return Outcome(WARNING if exact or difference > ROUNDING else PASS, text)
 
 
 def _finite(subject: Subject, audio: np.ndarray, what: str) -> Outcome:

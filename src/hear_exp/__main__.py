@@ -30,7 +30,7 @@ def run(config: dict[str, Any], folder: Path, overrides: list[str]) -> None:
     name = plans[0].task.name if len(plans) == 1 else config["task"]["name"]
     names = {"model": source.name, "task": name}
     with make_tracker(config["logger"], run_folder=folder, config=config, name=folder.name, **names) as tracker:
-        results, pictures = [], []
+        results, pictures, stores = [], [], []
         for i, (task, protocol, changes, points, where) in enumerate(plans):
             embedded = source.embed(task)
             with (
@@ -38,7 +38,8 @@ def run(config: dict[str, Any], folder: Path, overrides: list[str]) -> None:
                 progress(f"{task.name} x {source.name}", "fits") as bar,
             ):
                 on_fit = tracker.fit_done if len(plans) == 1 else fit_of_part(i, task.name, tracker.fit_done)
-                outcome = search(problem, points, config["search"]["workers"], on_fit, bar)
+                stores.append(settings.open_fits(config, problem, points))
+                outcome = search(problem, points, config["search"]["workers"], on_fit, bar, stores[-1])
                 write_predictions(where, problem, outcome)
                 write_curves(where, outcome)
                 write_predictor(where, outcome)
@@ -50,11 +51,14 @@ def run(config: dict[str, Any], folder: Path, overrides: list[str]) -> None:
                     protocol_changes=changes,
                     embed_seconds=embedded.seconds,
                     doubts=embedded.doubts,
+                    identity=stores[-1].identity.digest,
                 )
                 pictures += draw_pictures(where, problem, outcome, result)
             results.append(result)
         result = join_results(name, results, config["task"].get("leaderboard"))
         write_result(folder, result)  # before the tracker: a network that fails now must not lose the scores
+        for store in stores:
+            store.discard()
         tracker.finish(result, pictures, folder)
     show_result(result, folder, console)
 

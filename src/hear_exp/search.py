@@ -12,6 +12,7 @@ from typing import Any
 from .audio import cpu_count
 from .errors import UserError
 from .fit import FitJob, FitOutcome, Problem, run_fit, run_test
+from .fit_store import FitStore
 from .pool import DeadWorkerError, make_pool
 from .scores import higher_is_better
 from .task import folds
@@ -40,15 +41,17 @@ def search(
     workers: int | str = "auto",
     on_fit: OnFit = lambda outcome: None,
     on_progress: OnProgress = lambda done, total, note: None,
+    store: FitStore | None = None,
 ) -> SearchOutcome:
     """Fit every grid point on the first fold, take the best by validation, fit it on the other folds, test all.
 
     Ties go to the earlier grid point. ``on_fit`` is called as fits end, ``on_progress`` with (done, total, note).
+    Fits are kept in ``store`` as they end, and those it holds already are not done again; ``on_fit`` hears of both.
     """
     started = time.perf_counter()
     triples = folds(problem.task)
     jobs = [FitJob(i, point, 0, triples[0], test=False) for i, point in enumerate(points)]
-    with _Runner(problem, workers, len(jobs) + len(triples) - 1, on_fit, on_progress) as run:
+    with _Runner(problem, workers, len(jobs) + len(triples) - 1, on_fit, on_progress, store) as run:
         grid = run(jobs)
         _tell_ended_by_quirk(grid, "grid points", problem)
         winner = best_point(grid, problem)
@@ -121,12 +124,20 @@ def check_workers(workers: int | str, threads: int) -> None:
 
 
 class _Runner:
-    """Runs the search's jobs, here or in worker processes, and tells how far it is."""
+    """Runs the search's jobs, here or in worker processes, but for those kept in ``store``, and tells how far it is."""
 
-    def __init__(self, problem: Problem, workers: int | str, total: int, on_fit: OnFit, on_progress: OnProgress):
+    def __init__(
+        self,
+        problem: Problem,
+        workers: int | str,
+        total: int,
+        on_fit: OnFit,
+        on_progress: OnProgress,
+        store: FitStore | None,
+    ):
         self._pool = make_pool(run_fit, problem, pick_workers(workers, total, problem))
         self._total, self._done = total, 0
-        self._on_fit, self._on_progress = on_fit, on_progress
+        self._on_fit, self._on_progress, self._store = on_fit, on_progress, store
 
     def __enter__(self) -> _Runner:
         return self
@@ -137,14 +148,35 @@ class _Runner:
     def __call__(self, jobs: Sequence[FitJob]) -> list[FitOutcome]:
         """The outcomes of ``jobs``, in their order. Raises UserError where a worker died."""
         self._tell("")
+        found = self._kept(jobs)
+        missing = [i for i in range(len(jobs)) if i not in found]
         try:
-            return self._pool.run(jobs, self._ended, self._tell)
+            fitted = self._pool.run([jobs[i] for i in missing], self._ended, self._tell)
         except DeadWorkerError as error:
             raise UserError(
                 f"a search worker died {error}, most likely because memory ran out; try fewer with search.workers=1"
             ) from error
+        outcomes = found | dict(zip(missing, fitted, strict=True))
+        return [outcomes[i] for i in range(len(jobs))]
+
+    def _kept(self, jobs: Sequence[FitJob]) -> dict[int, FitOutcome]:
+        """Place in ``jobs`` -> outcome, of those that an earlier run has left."""
+        if self._store is None:
+            return {}
+        read = {i: self._store.read(job) for i, job in enumerate(jobs)}
+        found = {i: outcome for i, outcome in read.items() if outcome is not None}
+        if found:
+            log.info("%d of %d fits found, kept by an earlier run that did not finish", len(found), len(jobs))
+        for outcome in found.values():
+            self._count(outcome)
+        return found
 
     def _ended(self, index: int, outcome: FitOutcome) -> None:
+        if self._store is not None:
+            self._store.keep(outcome)
+        self._count(outcome)
+
+    def _count(self, outcome: FitOutcome) -> None:
         self._done += 1
         self._on_fit(outcome)
         self._tell("")

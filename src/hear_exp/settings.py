@@ -23,8 +23,10 @@ from .embed import Embedded, embed_task
 from .encoder import Encoder, Model, pick_device
 from .errors import UserError
 from .fit import Problem
+from .fit_store import FitStore
 from .grid import apply_task_grid, expand_grid
 from .heareval import import_embeddings, read_embedded_task
+from .identity import run_identity
 from .pool import warm_up
 from .progress import progress
 from .protocol import Protocol, changed_fields, protocol_from_config
@@ -246,6 +248,11 @@ def make_problem(
         )
     finally:
         targets_path.unlink(missing_ok=True)
+
+
+def open_fits(config: Config, problem: Problem, points: Sequence[Config]) -> FitStore:
+    """Where the finished fits of a search of ``points`` are kept until the run has its result."""
+    return FitStore(Path(config["paths"]["fits"]), run_identity(problem, points)).open()
 
 
 def task_targets(task: Task, embeddings: Embeddings) -> np.ndarray:

@@ -1,7 +1,9 @@
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
 import zipfile
 from pathlib import Path
 
@@ -9,10 +11,12 @@ import numpy as np
 import pytest
 import soundfile
 import soxr
+from recorded import RATE, notes, record, table, tone
 
 from hear_exp import __main__ as hear_exp_main
 from hear_exp.audio import scan_clips
 from hear_exp.errors import UserError
+from hear_exp.files import temporary_name
 from hear_exp.prepare import __main__ as module
 from hear_exp.prepare import task_folder
 from hear_exp.prepare.__main__ import prepare
@@ -20,21 +24,7 @@ from hear_exp.prepare.clip_audio import to_16_bits
 from hear_exp.prepare.options import Options, hydra_arguments, options_from_config
 from hear_exp.task import Event, read_task
 
-RATE = 8000
 CORPORA = Path(__file__).parents[2].parent / "shared" / "data" / "corpora"
-
-
-def tone(seconds, rate=RATE, hertz=440.0, level=0.3):
-    return level * np.sin(2 * np.pi * hertz * np.arange(round(seconds * rate)) / rate)
-
-
-def record(path, audio=None, rate=RATE, **options):
-    """A recording; without ``audio`` half a second of a tone that no other path has."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    if audio is None:
-        audio = tone(0.5, rate, 200 + sum(map(ord, str(path.name))) * 7 % 3000)
-    soundfile.write(path, audio, rate, **({"subtype": "PCM_16"} if path.suffix == ".wav" else {}) | options)
-    return path
 
 
 def tree(folder, labels=("cat", "dog"), clips=6, **options):
@@ -43,33 +33,6 @@ def tree(folder, labels=("cat", "dog"), clips=6, **options):
         for i in range(clips):
             record(folder / label / f"{label}{i}.wav", tone(0.5, hertz=300 + 50 * i + len(label)), **options)
     return folder
-
-
-def table(path, *lines):
-    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
-    return str(path)
-
-
-@pytest.fixture
-def go(tmp_path):
-    """go(folder=..., ...): prepares tmp_path/out/task and reads it."""
-
-    def run(**options):
-        out = tmp_path / "out" / "task"
-        values = {
-            name: (value,) if name == "table" and isinstance(value, str) else value for name, value in options.items()
-        }
-        if "folder" in values:
-            values["folder"] = str(values["folder"])
-        prepare(Options(**{"out": str(out), "name": "task", **values}))
-        assert os.listdir(out.parent) == ["task"]
-        return read_task(out)
-
-    return run
-
-
-def notes(task):
-    return "\n".join(json.loads((task.folder / "report.json").read_text())["notes"])
 
 
 def audio_of(task, clip, rate=RATE):
@@ -225,7 +188,7 @@ def events_table(tmp_path, *rows, columns="path,label,start_ms,end_ms,split"):
 
 
 def test_events_are_cut_off_at_the_clip_s_end(tmp_path, go):
-    path = events_table(tmp_path, "train.wav,ring,900.5,5000,train", "train.wav,ring,1600,1700,train")
+    path = events_table(tmp_path, "train.wav,ring,900.5,2400,train", "train.wav,ring,1600,1700,train")
     task = go(table=path, length=1.5)
     assert (task.embedding_type, task.prediction_type) == ("event", "multilabel")
     assert task.metrics == ("event_onset_200ms_fms", "segment_1s_er")
@@ -254,7 +217,7 @@ def test_times_in_seconds_and_clips_without_events(tmp_path, go):
     )
     for split in ("train", "valid", "test"):
         record(tmp_path / f"{split}.wav", tone(2.0))
-    task = go(table=path, start_column="onset", end_column="offset", time_unit="s")
+    task = go(table=path, start_column="onset", end_column="offset", times="s")
     assert [clip.events for clip in task.split("train").clips] == [(Event("knock", 100.0, 350.0),), ()]
 
 
@@ -436,6 +399,39 @@ def test_ctrl_c_is_a_sentence(tmp_path, monkeypatch, capsys):
     assert "nothing is left behind" in capsys.readouterr().err
 
 
+def test_what_a_killed_process_left_is_removed_when_it_is_old(tmp_path, go):
+    tree(tmp_path / "rec")
+    target = tmp_path / "out" / "task"
+    old, fresh = temporary_name(target), temporary_name(target)
+    for folder in (old, fresh):
+        (folder / "8000").mkdir(parents=True)
+    os.utime(old, (0, 0))
+    with task_folder.appearing(target, False) as building:
+        assert (old.exists(), fresh.exists()) == (False, True)
+        assert building not in (old, fresh)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_leaves_no_half_folder(tmp_path, number):
+    tree(tmp_path / "rec", clips=3)
+    for i in range(40):
+        record(tmp_path / "rec" / "cat" / f"long{i}.wav", tone(60.0, hertz=300 + i))
+    process = subprocess.Popen(
+        [sys.executable, "-m", "hear_exp.prepare", "out=out/pets", "folder=rec", "rates=[7999,48000]"],
+        cwd=tmp_path,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    end = time.monotonic() + 60
+    while not list(tmp_path.glob("out/.*/48000/*/*.wav")) and time.monotonic() < end:
+        time.sleep(0.01)
+    process.send_signal(number)
+    _, shown = process.communicate(timeout=60)
+    assert process.returncode == 128 + number, shown
+    assert "Traceback" not in shown
+    assert os.listdir(tmp_path / "out") == []
+
+
 def test_the_task_does_not_go_into_the_recordings(tmp_path):
     tree(tmp_path / "rec")
     for out in (tmp_path / "rec" / "task", tmp_path / "new" / ".." / "rec"):
@@ -450,16 +446,16 @@ def test_the_task_does_not_go_into_the_recordings(tmp_path):
     ("lines", "options", "message"),
     [
         (
-            ["file,label", "train.wav,a"],
+            ["datei,label", "train.wav,a"],
             {},
-            "no column 'path'; its columns are: file, label. Choose.*path_column=COLUMN",
+            r"no column for the recording \(called path, file.*its columns are: datei, label. .*path_column=COLUMN",
         ),
-        (["path,class", "train.wav,a"], {}, "no column 'label'.*label_column=COLUMN"),
+        (["path,klasse", "train.wav,a"], {}, "no column for the label.*label_column=COLUMN"),
         (["path,label", "train.wav,a"], {"group_column": "speaker"}, "no column 'speaker'.*group_column=COLUMN"),
         (["path,label", "train.wav,a"], {"split_column": "set"}, "no column 'set'.*split_column=COLUMN"),
-        (["path,label", "train.wav,a"], {"kind": "event"}, "no column 'start_ms' for the events' start"),
-        (["path,label,start_ms", "train.wav,a,1"], {}, "no column 'end_ms' for the events' end"),
-        (["path,label", "train.wav,a"], {"time_unit": "s"}, "time_unit: no effect"),
+        (["path,label", "train.wav,a"], {"kind": "event"}, "no column for the events' start.*start_column=COLUMN"),
+        (["path,label,start_ms", "train.wav,a,1"], {}, "no column for the events' end.*end_column=COLUMN"),
+        (["path,label", "train.wav,a"], {"times": "s"}, "times: no effect"),
         (["path,label,split,fold", "train.wav,a,x,y"], {}, "has the columns split and fold; choose"),
         (["path,label,label", "train.wav,a,b"], {}, "a column's name comes twice"),
         (["path,label"], {}, "no rows"),

@@ -6,7 +6,6 @@ The task folder appears whole or not at all, and `python -m hear_exp task=custom
 from __future__ import annotations
 
 import dataclasses
-import json
 import logging
 import sys
 from collections.abc import Callable, Sequence
@@ -17,15 +16,17 @@ from typing import Any
 from ..audio import scan_clips
 from ..cli import start
 from ..errors import UserError
+from ..files import write_json
 from ..progress import console
 from ..task import Event, read_task
-from .clip_audio import Cut, Written, choose_length, choose_rates, cut_recordings
+from .clip_audio import Cut, Header, Written, choose_length, choose_rates, cut_recordings, read_headers
 from .options import DEFAULT_SCORES, Options, hydra_arguments, options_from_config
-from .recordings import clip_names, gather, kind_of, prediction_type_of
+from .recordings import check_events, clip_names, gather, kind_of, prediction_type_of
 from .report import SplitReport, rare_labels, show_report, split_reports
 from .rows import Skips, read_rows
 from .splits import Splits, groups_in_two_splits, make_splits
 from .task_folder import Clip, appearing, write_annotations, write_audio
+from .times import check_times, settle_units
 
 log = logging.getLogger(__name__)
 Say = Callable[[str], None]
@@ -56,13 +57,19 @@ def prepare(options: Options) -> dict[str, SplitReport]:
     target = _checked_target(options)
     skips = Skips(options.on_error == "skip", say)
     rows = read_rows(options, skips, say)
+    headers = read_headers(row.path for row in rows)
+    seconds_of = {path: header.seconds for path, header in headers.items() if isinstance(header, Header)}
+    rows = settle_units(rows, seconds_of, say)
     kind = kind_of(rows, options)
+    if kind == "event":
+        check_events(rows)
+    rows = check_times(rows, seconds_of, kind, options, skips)
     recordings = gather(rows, kind, say)
     prediction_type = prediction_type_of(recordings, kind, options.prediction_type)
-    cuts = cut_recordings(recordings, skips, say)
+    cuts = cut_recordings(recordings, headers, skips, say)
     length_s = choose_length(cuts, options.length, say)
     rates = choose_rates(cuts, options.rates, say)
-    events = clip_events(cuts, length_s, skips, say)
+    events = clip_events(cuts, length_s, say)
     splits, clips = _clips(cuts, events, kind, options, say)
     metadata = {
         "task_name": options.name or target.resolve().name,
@@ -95,7 +102,7 @@ def prepare(options: Options) -> dict[str, SplitReport]:
             "notes": notes,
             "options": dataclasses.asdict(options),
         }
-        (building / "report.json").write_text(json.dumps(content, indent=1, ensure_ascii=False), encoding="utf-8")
+        write_json(building / "report.json", content)
         task = read_task(building)
         for rate in rates:
             scan_clips(task, [(split.name, split.clips) for split in task.splits], rate)
@@ -107,28 +114,21 @@ def prepare(options: Options) -> dict[str, SplitReport]:
     return reports
 
 
-def clip_events(cuts: Sequence[Cut], length_s: float | None, skips: Skips, say: Say) -> list[tuple[Event, ...]]:
-    """The events of each cut that its clip holds, cut off at the clip's end.
-
-    Raises UserError, unless they may be skipped, for events that begin after their recording's end.
-    """
+def clip_events(cuts: Sequence[Cut], length_s: float | None, say: Say) -> list[tuple[Event, ...]]:
+    """The events of each cut that its clip holds, cut off at the clip's end."""
     total = sum(len(cut.recording.events) for cut in cuts)
-    kept, astray, lost, shortened = [], [], [], 0
+    kept, lost, shortened = [], [], 0
     for cut in cuts:
         own_ms = cut.seconds * 1000
         end_ms = own_ms if length_s is None else min(own_ms, length_s * 1000)
         inside = []
         for event in cut.recording.events:
-            text = f"{event.label} at {event.start_ms:g} ms in {cut.recording.path} of {own_ms:g} ms"
-            if event.start_ms >= own_ms:
-                astray.append(text)
-            elif event.start_ms >= end_ms:
-                lost.append(text)
+            if event.start_ms >= end_ms:
+                lost.append(f"{event.label} at {event.start_ms:g} ms in {cut.recording.path} of {own_ms:g} ms")
             else:
                 shortened += event.end_ms > end_ms
                 inside.append(dataclasses.replace(event, end_ms=min(event.end_ms, end_ms)))
         kept.append(tuple(inside))
-    skips.leave_out("events begin after the end of their recording (are the times in milliseconds?)", astray, total)
     if lost:
         say(
             f"{len(lost)} of {total} events lie after their clip's end and are left out (the first: {lost[0]}); "

@@ -6,7 +6,7 @@ import hashlib
 import math
 import shutil
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,6 +21,8 @@ from .rows import Skips
 
 _MARGIN_S = 0.1  # read beyond a cut, so that the resampler meets the recording there and not silence
 _PERCENTILE = 95
+LOWEST_RATE, HIGHEST_RATE = 100, 768000  # hertz; beyond them a header is wrong
+_BLOCK_FRAMES = 1 << 20  # read at a time: a header may promise more than any memory holds
 
 
 @dataclass(frozen=True)
@@ -51,13 +53,49 @@ class Written:
     digest: bytes
 
 
-def cut_recordings(recordings: Sequence[Recording], skips: Skips, say: Callable[[str], None]) -> list[Cut]:
+@dataclass(frozen=True)
+class Header:
+    """What an audio file says of itself: ``frames`` samples in each channel, at ``sample_rate`` hertz."""
+
+    frames: int
+    sample_rate: int
+    channels: int
+    format: str
+    subtype: str
+
+    @property
+    def seconds(self) -> float:
+        """Length in seconds."""
+        return self.frames / self.sample_rate
+
+
+def read_headers(paths: Iterable[Path]) -> dict[Path, Header | str]:
+    """The header of each file, or what is wrong with it."""
+    distinct = list(dict.fromkeys(paths))
+    return dict(zip(distinct, parallel(_header, distinct), strict=True))
+
+
+def _header(path: Path) -> Header | str:
+    try:
+        info = soundfile.info(str(path))
+    except (soundfile.LibsndfileError, RuntimeError, OSError, ValueError) as error:
+        return f"not readable as audio: {str(error).rstrip('.')}"
+    if info.frames <= 0:
+        return "no samples in it"
+    if not LOWEST_RATE <= info.samplerate <= HIGHEST_RATE:
+        return f"a sample rate of {info.samplerate} Hz, expected {LOWEST_RATE} to {HIGHEST_RATE}"
+    return Header(info.frames, info.samplerate, info.channels, info.format, info.subtype)
+
+
+def cut_recordings(
+    recordings: Sequence[Recording], headers: Mapping[Path, Header | str], skips: Skips, say: Callable[[str], None]
+) -> list[Cut]:
     """The stretches that become clips, by the headers of their files; excerpts end where their file ends.
 
     Raises UserError, unless they may be skipped, for files that cannot be read, that hold no samples, and for
     excerpts that begin after their file's end.
     """
-    results = list(parallel(_cut, recordings))
+    results = [_cut(recording, headers[recording.path]) for recording in recordings]
     skips.leave_out("recordings cannot be used", [r for r in results if isinstance(r, str)], len(results))
     cuts = [result for result in results if isinstance(result, Cut)]
     over = [cut for cut in cuts if (end := cut.recording.end_ms) is not None and end / 1000 > _end_s(cut) + 1e-3]
@@ -68,24 +106,22 @@ def cut_recordings(recordings: Sequence[Recording], skips: Skips, say: Callable[
     return cuts
 
 
-def _cut(recording: Recording) -> Cut | str:
+def _cut(recording: Recording, header: Header | str) -> Cut | str:
     """The cut, or what is wrong with the recording."""
     where = f"{recording.where}: {recording.path}" if recording.where != str(recording.path) else str(recording.path)
-    try:
-        info = soundfile.info(str(recording.path))
-    except (soundfile.LibsndfileError, RuntimeError, OSError) as error:
-        return f"{where}: not readable as audio: {str(error).rstrip('.')}"
-    if info.frames <= 0:
-        return f"{where}: no samples in it"
-    first = round(recording.start_ms * info.samplerate / 1000)
-    end = info.frames
+    if isinstance(header, str):
+        return f"{where}: {header}"
+    first = round(recording.start_ms * header.sample_rate / 1000)
+    end = header.frames
     if recording.end_ms is not None:
-        end = min(end, round(recording.end_ms * info.samplerate / 1000))
+        end = min(end, round(recording.end_ms * header.sample_rate / 1000))
     if first >= end:
-        seconds = info.frames / info.samplerate
-        return f"{where}: no sound from {recording.start_ms:g} to {recording.end_ms or 0:g} ms in its {seconds:.3f} s"
-    whole = first == 0 and end == info.frames
-    return Cut(recording, info.samplerate, info.channels, info.format, info.subtype, whole, first, end - first)
+        return (
+            f"{where}: no sound from {recording.start_ms:g} to {recording.end_ms or 0:g} ms in its "
+            f"{header.seconds:.3f} s"
+        )
+    whole = first == 0 and end == header.frames
+    return Cut(recording, header.sample_rate, header.channels, header.format, header.subtype, whole, first, end - first)
 
 
 def _end_s(cut: Cut) -> float:
@@ -180,8 +216,8 @@ def _read(cut: Cut, length_s: float | None) -> np.ndarray:
     try:
         with soundfile.SoundFile(str(path)) as file:
             file.seek(cut.first)
-            samples = file.read(frames + margin, dtype="float32", always_2d=True)
-    except (soundfile.LibsndfileError, RuntimeError, OSError) as error:
+            samples = _read_blocks(file, frames + margin)
+    except (soundfile.LibsndfileError, RuntimeError, OSError, MemoryError) as error:
         raise UserError(f"cannot read audio: {path}: {error}") from error
     # The header of an mp3 file may only estimate the length.
     if not len(samples) or (len(samples) < frames and "MP" not in cut.format):
@@ -192,6 +228,18 @@ def _read(cut: Cut, length_s: float | None) -> np.ndarray:
     if not np.isfinite(mono).all():
         raise UserError(f"{path}: the audio holds NaN or infinite samples")
     return np.ascontiguousarray(mono)
+
+
+def _read_blocks(file: soundfile.SoundFile, frames: int) -> np.ndarray:
+    """At most ``frames`` samples from where the file stands: float32 (samples, channels)."""
+    blocks, missing = [], frames
+    while missing > 0:
+        block = file.read(min(missing, _BLOCK_FRAMES), dtype="float32", always_2d=True)
+        blocks.append(block)
+        missing -= len(block)
+        if not len(block):
+            break
+    return np.concatenate(blocks)
 
 
 def _at_rate(mono: np.ndarray, cut: Cut, rate: int, length_s: float | None) -> np.ndarray:

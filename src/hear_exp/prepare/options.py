@@ -14,6 +14,7 @@ from typing import Any
 from ..errors import UserError
 from ..scores import SCORES, score_kind
 
+_LONGEST_S = 24 * 3600
 PATTERN_NAMES = ("label", "group", "split", "fold")
 DEFAULT_SCORES = {
     ("scene", "multiclass"): ("top1_acc", "mAP", "d_prime", "aucroc"),
@@ -22,12 +23,13 @@ DEFAULT_SCORES = {
 }
 _ONLY_WITH_TABLE = (
     *("audio_root", "extension", "path_column", "label_column", "label_separator", "split_column", "default_split"),
-    *("group_column", "start_column", "end_column", "time_unit"),
+    *("group_column", "start_column", "end_column"),
 )
 _CHOICES = {
     "kind": ("auto", "scene", "event"),
     "prediction_type": ("auto", "multiclass", "multilabel"),
-    "time_unit": ("ms", "s"),
+    "times": ("auto", "s", "ms"),
+    "label_files": ("auto", True, False),
     "peaks": ("clip", "scale"),
     "on_error": ("stop", "skip"),
     "overwrite": (True, False),
@@ -45,7 +47,7 @@ _TEXTS = (  # may hold what Hydra reads as its own: ( ) { } = , : and blanks
 class Options:
     """What a person may choose; conf/prepare.yaml says what each does. Empty strings and tuples: not given.
 
-    ``length`` is auto, keep, max, or seconds; ``split_column`` and ``group_column`` are auto, a name, or empty.
+    ``length`` is auto, keep, max, or seconds; the columns are auto, a name, or (but for path and label) empty.
     """
 
     out: str = ""
@@ -56,15 +58,16 @@ class Options:
     audio_root: tuple[str, ...] = ()
     pattern: str = ""
     extension: str = ""
-    path_column: str = "path"
-    label_column: str = "label"
+    path_column: str = "auto"
+    label_column: str = "auto"
     label_separator: str = ""
     split_column: str = "auto"
     default_split: str = ""
     group_column: str = "auto"
-    start_column: str = "start_ms"
-    end_column: str = "end_ms"
-    time_unit: str = "ms"
+    start_column: str = "auto"
+    end_column: str = "auto"
+    times: str = "auto"
+    label_files: str | bool = "auto"
     kind: str = "auto"
     prediction_type: str = "auto"
     evaluation: tuple[str, ...] = ()
@@ -92,6 +95,8 @@ class Options:
             raise UserError("give the folder to write the task to: out=FOLDER")
         if self.folder and (idle := [name for name in _ONLY_WITH_TABLE if self.changed(name)]):
             raise UserError(f"{', '.join(idle)}: no effect with folder=DIR, only with table=FILE.csv")
+        if self.table and self.changed("label_files"):
+            raise UserError("label_files: no effect with table=FILE.csv, only with folder=DIR")
         if len(self.audio_root) not in (0, 1, len(self.table)):
             raise UserError(
                 f"audio_root names {len(self.audio_root)} folders for {len(self.table)} tables, "
@@ -106,8 +111,12 @@ class Options:
         return bool(getattr(self, name) != getattr(type(self), name))
 
     def _check_numbers(self) -> None:
-        if self.length not in ("auto", "keep", "max") and not (_is_number(self.length) and float(self.length) > 0):
-            raise UserError(f"length is {self.length!r}, expected seconds above 0, or auto, max or keep")
+        if self.length not in ("auto", "keep", "max") and not (
+            _is_number(self.length) and 0 < float(self.length) <= _LONGEST_S
+        ):
+            raise UserError(
+                f"length is {self.length!r}, expected seconds above 0, or auto, max or keep (at most a day)"
+            )
         if self.folds is not None and (
             not isinstance(self.folds, int) or isinstance(self.folds, bool) or self.folds < 3
         ):
@@ -137,6 +146,8 @@ class Options:
                 f"pattern {self.pattern!r} names {', '.join(names) or 'nothing'}; expected named parts, such as "
                 f"(?P<label>[a-z]+), called: {', '.join(PATTERN_NAMES)}"
             )
+        if self.label_files is True and "label" in names:
+            raise UserError("label_files=true: the pattern names the label too; leave one of them out")
         if {"split", "fold"} <= set(names):
             raise UserError(f"pattern {self.pattern!r} names both split and fold, expected one of them")
         twice = [column for column, name in (("label_column", "label"), ("group_column", "group")) if name in names]
@@ -166,7 +177,7 @@ def options_from_config(config: Mapping[str, Any]) -> Options:
                 value = tuple(map(str, value))
         elif field.name == "length" and not isinstance(value, str):
             value = value if _is_number(value) else str(value)
-        elif isinstance(field.default, str) and field.name != "length":
+        elif isinstance(field.default, str) and field.name != "length" and not isinstance(value, bool):
             value = "" if value is None else str(value)
         values[field.name] = value
     if not values["name"] and values["out"]:

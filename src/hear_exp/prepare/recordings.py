@@ -87,6 +87,13 @@ def gather(rows: Sequence[Row], kind: str, say: Callable[[str], None]) -> list[R
     return recordings
 
 
+def check_events(rows: Sequence[Row]) -> None:
+    """Raises UserError for an event without label or times."""
+    for row in rows:
+        if row.label or row.start_ms is not None:
+            _event(row)
+
+
 def _event(row: Row) -> Event:
     if not row.label or row.start_ms is None or row.end_ms is None:
         came = f"label {row.label!r}, start {row.start_ms}, end {row.end_ms}"

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import csv
 import dataclasses
-import io
 import math
 import os
 import re
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 from ..errors import UserError
+from .columns import Columns, choose_columns, unit_of
+from .label_files import Label, find_label_files, label_file
 from .options import Options
+from .table import read_table
 
 AUDIO_SUFFIXES = frozenset(
     (".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".aifc", ".au", ".snd", ".caf", ".w64", ".rf64")
@@ -23,7 +24,10 @@ AUDIO_SUFFIXES = frozenset(
 
 @dataclass(frozen=True)
 class Row:
-    """A line of a table, or a file of a folder tree. Times in milliseconds from the recording's start."""
+    """A line of a table or of a label file, or a file of a folder tree.
+
+    Times in milliseconds from the recording's start; while ``unsettled``, in what unit the numbers are is not known.
+    """
 
     where: str  # for messages: "meta.csv, line 7"
     key: str  # the path as the table has it, or below the folder
@@ -33,6 +37,8 @@ class Row:
     split: str = ""
     start_ms: float | None = None
     end_ms: float | None = None
+    table: str = ""  # where times come from that are of one unit
+    unsettled: bool = False
 
 
 @dataclass
@@ -62,16 +68,17 @@ def read_rows(options: Options, skips: Skips, say: Callable[[str], None]) -> lis
     Raises UserError, saying where, for what is missing: files, columns, labels, times.
     """
     if options.folder:
-        rows = _folder_rows(Path(options.folder), options, say)
+        rows = _folder_rows(Path(options.folder), options, skips, say)
     else:
         roots = options.audio_root or tuple(str(Path(table).parent) for table in options.table)
         roots = roots * len(options.table) if len(roots) == 1 else roots
         rows = [
             row
             for table, root in zip(options.table, roots, strict=True)
-            for row in _table_rows(Path(table), root, options)
+            for row in _table_rows(Path(table), root, options, say)
         ]
     rows = _with_pattern(rows, options, skips)
+    _check_printable(rows)
     first = {row.path: row.where for row in reversed(rows)}
     absent = {path for path in first if not path.is_file()}
     missing = [f"{where}: {path}" for path, where in reversed(first.items()) if path in absent]
@@ -79,7 +86,18 @@ def read_rows(options: Options, skips: Skips, say: Callable[[str], None]) -> lis
     return [row for row in rows if row.path not in absent]
 
 
-def _folder_rows(folder: Path, options: Options, say: Callable[[str], None]) -> list[Row]:
+def _check_printable(rows: Sequence[Row]) -> None:
+    """Raises UserError for a text that a file of labels, a terminal or a log could not show as it is."""
+    for row in rows:
+        for name in ("label", "group", "split"):
+            if not getattr(row, name).isprintable():
+                raise UserError(
+                    f"{row.where}: the {name} {getattr(row, name)!r} holds an unprintable character, such as a line "
+                    "break or half of a letter in another encoding than UTF-8"
+                )
+
+
+def _folder_rows(folder: Path, options: Options, skips: Skips, say: Callable[[str], None]) -> list[Row]:
     if not folder.is_dir():
         raise UserError(f"folder not found: {folder}")
     rows, others = [], Counter[str]()
@@ -97,14 +115,47 @@ def _folder_rows(folder: Path, options: Options, say: Callable[[str], None]) -> 
     if not rows:
         came = f"only {_counted(others)}" if others else "no files"
         raise UserError(f"{folder}: no audio files in it ({came}); expected one folder a class, with recordings")
-    if others:
-        say(f"files in {folder} that are no audio, left alone: {_counted(others)}")
-    if "label" not in re.compile(options.pattern).groupindex and (bare := [row for row in rows if not row.label]):
+    named = "label" in re.compile(options.pattern).groupindex
+    labels: Mapping[Path, Sequence[Label]] = {}
+    if options.label_files is True or (options.label_files == "auto" and options.kind != "scene" and not named):
+        labels = find_label_files([row.path for row in rows], options.label_files, say)
+        others[".txt"] -= len(labels)
+    if +others:
+        say(f"files in {folder} that are no audio, left alone: {_counted(+others)}")
+    if labels:
+        return _labelled(rows, labels, options, skips)
+    if options.changed("times"):
+        raise UserError(f"times: no effect, {folder} has no label files beside its recordings")
+    if not named and (bare := [row for row in rows if not row.label]):
         raise UserError(
             f"{bare[0].path} lies in no class folder ({len(bare)} of {len(rows)} files); expected "
             f"{folder}/LABEL/NAME.wav, or the label in the path with pattern='(?P<label>...)'"
         )
     return rows
+
+
+def _labelled(rows: Sequence[Row], labels: Mapping[Path, Sequence[Label]], options: Options, skips: Skips) -> list[Row]:
+    """A row for each label of the recordings; one without times for a recording without events."""
+    bare = [f"{row.path} (expected {label_file(row.path).name})" for row in rows if row.path not in labels]
+    skips.leave_out("recordings have no label file beside them (an empty one says: no events)", bare, len(rows))
+    factor = 1.0 if options.times == "ms" else 1000.0
+    found = []
+    for row in rows:
+        if row.path not in labels:
+            continue
+        file = label_file(row.path)
+        plain = dataclasses.replace(row, where=str(file), label="", table=options.folder)
+        found += [
+            dataclasses.replace(
+                plain,
+                where=f"{file}, line {label.line}",
+                label=label.text,
+                start_ms=round(label.start_s * factor, 6),
+                end_ms=round(label.end_s * factor, 6),
+            )
+            for label in labels[row.path]
+        ] or [plain]
+    return found
 
 
 def _is_litter(name: str) -> bool:
@@ -116,117 +167,83 @@ def _counted(counts: Counter[str]) -> str:
     return ", ".join(f"{count} {name}" for name, count in counts.most_common(4)) + more
 
 
-def _table_rows(table: Path, root: str, options: Options) -> list[Row]:
-    header, lines = _read_csv(table)
-    in_pattern = re.compile(options.pattern).groupindex
-
-    def need(column: str, option: str, why: str = "") -> str:
-        if column not in header:
-            raise UserError(
-                f"{table} has no column {column!r}{why}; its columns are: {', '.join(header)}. "
-                f"Choose one with {option}=COLUMN"
-            )
-        return column
-
-    path_column = need(options.path_column, "path_column")
-    label_column = "" if "label" in in_pattern else need(options.label_column, "label_column")
-    group_column, split_column = options.group_column, options.split_column
-    if group_column == "auto":
-        group_column = "group" if "group" in header and "group" not in in_pattern else ""
-    elif group_column:
-        need(group_column, "group_column")
-    if split_column == "auto":
-        found = (
-            [column for column in ("split", "fold") if column in header]
-            if not {"split", "fold"} & set(in_pattern)
-            else []
-        )
-        if len(found) > 1:
-            raise UserError(f"{table} has the columns split and fold; choose with split_column=split, =fold or =null")
-        split_column = found[0] if found else ""
-    elif split_column and not (options.default_split and split_column not in header):
-        need(split_column, "split_column")
-    times = [column for column in (options.start_column, options.end_column) if column in header]
-    if len(times) == 1 or options.changed("start_column") or options.changed("end_column") or options.kind == "event":
-        need(options.start_column, "start_column", " for the events' start")
-        need(options.end_column, "end_column", " for the events' end")
-    elif options.changed("time_unit") and not times:
-        raise UserError(f"time_unit: no effect, {table} has no columns {options.start_column} and {options.end_column}")
-
+def _table_rows(path: Path, root: str, options: Options, say: Callable[[str], None]) -> list[Row]:
+    table = read_table(path)
+    columns = choose_columns(str(path), table.header, options, re.compile(options.pattern).groupindex)
+    units = {column: _unit(column, options) for column in (columns.start, columns.end) if column}
+    if table.headless:
+        say(f"{path}: no header; its lines are taken for DCASE's recording, onset, offset (in seconds) and label")
+    say(f"{path}: {columns.describe(next(iter(set(units.values()))) if len(set(units.values())) == 1 else '')}")
     rows = []
-    for number, cells in lines:
-        where = f"{table}, line {number}"
-        key = cells[path_column].replace("\\", "/") if os.sep == "/" else cells[path_column]
-        if not key:
-            raise UserError(f"{where}: the column {path_column} is empty, expected a path")
-        if options.extension and PurePosixPath(key).suffix.lower() not in AUDIO_SUFFIXES:
-            key += "." + options.extension.lstrip(".")
-        start_ms, end_ms = (
-            _time_ms(where, cells, column, options) if times else None
-            for column in (options.start_column, options.end_column)
-        )
-        if (start_ms is None) != (end_ms is None) or (start_ms or 0) > (end_ms or 0):
+    for number, cells in table.lines:
+        row = _table_row(f"{path}, line {number}", cells, columns, options, root)
+        start, end = (_time(row.where, cells, column, units) for column in (columns.start, columns.end))
+        if (start is None) != (end is None) or (start or 0) > (end or 0):
             raise UserError(
-                f"{where}: start {cells[options.start_column]!r}, end {cells[options.end_column]!r}; expected both or "
+                f"{row.where}: start {cells[columns.start]!r}, end {cells[columns.end]!r}; expected both or "
                 "none, and the end not before the start"
             )
-        row = Row(
-            where,
-            key,
-            Path(os.path.normpath(Path(root, key))),
-            label=cells[label_column] if label_column else "",
-            group=cells[group_column] if group_column else "",
-            split=(cells.get(split_column, "") if split_column else "") or options.default_split,
-            start_ms=start_ms,
-            end_ms=end_ms,
-        )
-        if group_column and not row.group:
-            raise UserError(f"{where}: the column {group_column} is empty, expected a group for every recording")
+        row = dataclasses.replace(row, table=str(path), start_ms=start, end_ms=end, unsettled="" in units.values())
         labels = row.label.split(options.label_separator) if options.label_separator else [row.label]
         kept = [label.strip() for label in labels if label.strip()] or [""]
         rows += [dataclasses.replace(row, label=label) for label in kept]
+    _hint_at_separators(path, rows, columns, options, say)
     return rows
 
 
-def _read_csv(table: Path) -> tuple[list[str], list[tuple[int, dict[str, str]]]]:
-    """The header, and each row with its line number; the cells are stripped."""
-    try:
-        text = table.read_text(encoding="utf-8-sig")
-    except FileNotFoundError:
-        raise UserError(f"table not found: {table}") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"cannot read the table {table}: {error} (expected CSV in UTF-8)") from error
-    first = text.split("\n", 1)[0]
-    delimiter = max(",;\t", key=first.count)
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
-    header = [name.strip() for name in next(reader, [])]
-    if len(set(header)) < len(header):
-        raise UserError(f"{table}: a column's name comes twice: {', '.join(header)}")
-    lines = []
-    for cells in reader:
-        if not any(cell.strip() for cell in cells):
-            continue
-        if len(cells) != len(header):
-            raise UserError(
-                f"{table}, line {reader.line_num}: {len(cells)} cells, but the header has {len(header)} columns "
-                f"({', '.join(header)}); a cell that holds {delimiter!r} needs quotes"
-            )
-        lines.append((reader.line_num, dict(zip(header, (cell.strip() for cell in cells), strict=True))))
-    if not lines:
-        raise UserError(f"{table}: no rows (expected a header, such as path,label, and a row for each recording)")
-    return header, lines
+def _table_row(where: str, cells: dict[str, str], columns: Columns, options: Options, root: str) -> Row:
+    """A line's row, without its times."""
+    key = cells[columns.path].replace("\\", "/") if os.sep == "/" else cells[columns.path]
+    if not key:
+        raise UserError(f"{where}: the column {columns.path} is empty, expected a path")
+    if options.extension and PurePosixPath(key).suffix.lower() not in AUDIO_SUFFIXES:
+        key += "." + options.extension.lstrip(".")
+    row = Row(
+        where,
+        key,
+        Path(os.path.normpath(Path(root, key))),
+        label=cells[columns.label] if columns.label else "",
+        group=cells[columns.group] if columns.group else "",
+        split=(cells[columns.split] if columns.split else "") or options.default_split,
+    )
+    if columns.group and not row.group:
+        raise UserError(f"{where}: the column {columns.group} is empty, expected a group for every recording")
+    return row
 
 
-def _time_ms(where: str, cells: dict[str, str], column: str, options: Options) -> float | None:
-    if not cells[column]:
+def _unit(column: str, options: Options) -> str:
+    return options.times if options.times != "auto" else unit_of(column)
+
+
+def _time(where: str, cells: dict[str, str], column: str, units: dict[str, str]) -> float | None:
+    """Milliseconds; the number as it stands where any of the two columns' units is not known."""
+    if not column or not cells[column]:
         return None
+    unit = units[column] if all(units.values()) else ""
     try:
         time = float(cells[column])
     except ValueError:
         time = math.nan
     if not (math.isfinite(time) and time >= 0):
-        raise UserError(f"{where}: {column} is {cells[column]!r}, expected a time from 0 up in {options.time_unit}")
-    return round(time * 1000, 6) if options.time_unit == "s" else time
+        expected = {"s": "in s", "ms": "in ms"}.get(unit, "in s or ms")
+        raise UserError(
+            f"{where}: {column} is {cells[column]!r}, expected a time from 0 up {expected} (times=s or times=ms), "
+            "with a point for decimals"
+        )
+    return round(time * 1000, 6) if unit == "s" else time
+
+
+def _hint_at_separators(
+    path: Path, rows: Sequence[Row], columns: Columns, options: Options, say: Callable[[str], None]
+) -> None:
+    if options.label_separator or not columns.label:
+        return
+    for mark in ",;|":
+        if 2 * sum(mark in row.label for row in rows) > len(rows):
+            say(
+                f"WARNING: most cells of {path}'s column {columns.label} hold {mark!r} and are one label each; "
+                f"label_separator={mark} makes several of them"
+            )
 
 
 def _with_pattern(rows: list[Row], options: Options, skips: Skips) -> list[Row]:

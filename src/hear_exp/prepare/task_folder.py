@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import csv
-import json
 import os
 import shutil
-import tempfile
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -15,6 +13,7 @@ from typing import Any
 
 from ..audio import parallel
 from ..errors import UserError
+from ..files import remove_stale, temporary_name, write_json
 from ..progress import progress
 from ..task import Event
 from .clip_audio import Cut, Written, write_clip
@@ -35,15 +34,18 @@ class Clip:
 
 @contextmanager
 def appearing(target: Path, overwrite: bool) -> Iterator[Path]:
-    """A folder to build in, which becomes ``target`` at the end; an error or Ctrl-C removes it."""
+    """A folder to build in, which becomes ``target`` at the end; an error, Ctrl-C or SIGTERM removes it.
+
+    What a process that was killed outright left of it is removed by a later call, when it is old enough.
+    """
+    building, old = temporary_name(target), temporary_name(target)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        building = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
+        remove_stale(target.parent)
+        building.mkdir()
     except OSError as error:
         raise UserError(f"cannot write in {target.parent}: {error}") from error
-    old = building.with_name(building.name + ".old")
     try:
-        building.chmod(0o777 & ~_umask())  # mkdtemp's own mode shuts out colleagues
         yield building
         if overwrite and target.exists():
             os.replace(target, old)
@@ -61,12 +63,6 @@ def appearing(target: Path, overwrite: bool) -> Iterator[Path]:
         shutil.rmtree(old, ignore_errors=True)
 
 
-def _umask() -> int:
-    mask = os.umask(0o022)
-    os.umask(mask)
-    return mask
-
-
 def write_annotations(folder: Path, metadata: Mapping[str, Any], clips: Sequence[Clip]) -> None:
     """Write vocabulary, splits and metadata into ``folder``, in the place of earlier ones."""
     labels = vocabulary(label for clip in clips for label in clip.labels)
@@ -74,8 +70,8 @@ def write_annotations(folder: Path, metadata: Mapping[str, Any], clips: Sequence
         csv.writer(file).writerows([("idx", "label"), *enumerate(labels)])
     for split in metadata["splits"]:
         content = {clip.name: _entry(clip, metadata["embedding_type"]) for clip in clips if clip.split == split}
-        (folder / f"{split}.json").write_text(json.dumps(content, indent=1, ensure_ascii=False), encoding="utf-8")
-    (folder / "task_metadata.json").write_text(json.dumps(metadata, indent=1, ensure_ascii=False), encoding="utf-8")
+        write_json(folder / f"{split}.json", content)
+    write_json(folder / "task_metadata.json", dict(metadata))
 
 
 def _entry(clip: Clip, kind: str) -> list[Any]:

@@ -28,7 +28,7 @@ import numpy as np
 import pytorch_lightning as pl
 import torch
 
-from hear_exp.cli import shipped
+from hear_exp.configs import shipped
 from hear_exp.datamodule import EmbeddingDataModule
 from hear_exp.events import Postprocessing, decode_grid
 from hear_exp.fit import Problem, _judge

@@ -13,6 +13,7 @@ import torch
 sys.path.insert(0, str(Path(__file__).parent))  # tiny, tiny_model and fabricated; also for tests in subfolders
 
 from hear_exp import cli
+from hear_exp.choices import Choices
 from hear_exp.fit import Problem
 
 torch.set_num_threads(1)  # tiny tensors: threads that wait for one another on a busy machine cost seconds
@@ -47,11 +48,11 @@ def start(tmp_path, monkeypatch):
 
 @pytest.fixture
 def compose(start):
-    """compose("model=crepe", ...): the config and the overrides that a job gets."""
+    """compose("model=crepe", ...): the config and the choices that a job gets."""
 
-    def composed(*arguments: str) -> tuple[dict[str, Any], list[str]]:
+    def composed(*arguments: str) -> tuple[dict[str, Any], Choices]:
         got = []
-        start(lambda config, folder, overrides: got.append((config, overrides)), *arguments)
+        start(lambda config, folder, choices: got.append((config, choices)), *arguments)
         (only,) = got
         return only
 

@@ -12,14 +12,15 @@ from hydra import compose as compose_config
 from hydra import initialize_config_dir
 from omegaconf import OmegaConf
 
-from hear_exp.cli import chosen_options, conf_dir, sentence, shipped
+from hear_exp.configs import conf_dir
 from hear_exp.errors import UserError
+from hear_exp.sentences import sentence
 
 GROUPS = ("model", "task", "predictor", "protocol", "embeddings", "trainer", "logger", "paths")
 CONFIGS = [(group, path.stem) for group in GROUPS for path in sorted((conf_dir() / group).glob("*.yaml"))]
 
 
-def never(config, folder, overrides):
+def never(config, folder, choices):
     raise AssertionError("the job has begun")
 
 
@@ -46,7 +47,7 @@ def test_every_shipped_config_composes(group):
 
 
 def test_the_demo_is_the_default(compose):
-    config, overrides = compose()
+    config, choices = compose()
     names = {group: config[group]["name"] for group in ("model", "task", "predictor", "protocol", "logger")}
     assert names == {
         "model": "logmel",
@@ -55,7 +56,7 @@ def test_the_demo_is_the_default(compose):
         "protocol": "hear2021",
         "logger": "wandb",
     }
-    assert overrides == []
+    assert (choices.overrides, choices.options, choices.groups) == ((), frozenset(), {})
 
 
 def test_root_moves_everything(compose):
@@ -86,31 +87,9 @@ def test_configs_of_ones_own(compose, tmp_path):
 def test_run_folder(start, tmp_path):
     folders = []
     for _ in range(2):
-        start(lambda config, folder, overrides: folders.append(folder), "model=naive", "task=demo_tags")
+        start(lambda config, folder, choices: folders.append(folder), "model=naive", "task=demo_tags")
     assert folders[0].is_relative_to(tmp_path / "runs" / "demo_tags" / "naive")
     assert folders[0] != folders[1]  # two runs that start within a second
-
-
-# Shipped values and chosen ones -----------------------------------------------------------------------------
-
-
-def test_shipped_merges_defaults():
-    fixed, published = shipped("protocol", "fixed"), shipped("protocol", "hear2021")
-    assert fixed.keys() == published.keys()
-    assert (fixed["name"], fixed["shuffle"], fixed["grid_seed"]) == ("fixed", True, 42)
-    assert "defaults" not in fixed
-
-
-def test_shipped_knows_nothing_of_others():
-    assert shipped("protocol", "mine") == {}
-
-
-def test_chosen_options():
-    overrides = ["predictor.lr=1e-3", "+predictor.k=1", "++predictor.metric=cosine", "predictor=mlp", "model.name=x"]
-    assert chosen_options(overrides, "predictor") == ["lr", "k", "metric"]
-    assert chosen_options(overrides, "model") == ["name"]
-    assert chosen_options([], "predictor") == []
-    assert chosen_options(["mypredictor.lr=1"], "predictor") == []
 
 
 # Mistakes ---------------------------------------------------------------------------------------------------
@@ -147,7 +126,7 @@ def test_sentence_of_a_user_error():
     assert sentence(UserError("task folder not found: x")) == "task folder not found: x"
 
 
-def fails(config, folder, overrides):
+def fails(config, folder, choices):
     (folder / "predictions").mkdir()
     raise UserError("the task is wrong")
 
@@ -161,7 +140,7 @@ def test_a_users_mistake_is_one_sentence_and_leaves_nothing(start, capsys, tmp_p
 
 
 def test_a_mistake_of_ours_keeps_its_traceback(start):
-    def broken(config, folder, overrides):
+    def broken(config, folder, choices):
         raise RuntimeError("a bug")
 
     with pytest.raises(RuntimeError, match="a bug"):
@@ -169,7 +148,7 @@ def test_a_mistake_of_ours_keeps_its_traceback(start):
 
 
 def test_interrupted(start, capsys):
-    def interrupted(config, folder, overrides):
+    def interrupted(config, folder, choices):
         raise KeyboardInterrupt
 
     with pytest.raises(SystemExit) as end:
@@ -230,7 +209,7 @@ def test_bad_input_is_one_sentence(empty):
 
 @pytest.mark.parametrize("error", [errno.EROFS, errno.EACCES, errno.ENOSPC])
 def test_a_folder_that_cannot_be_written_is_a_sentence(start, capsys, error):
-    def refused(config, folder, overrides):
+    def refused(config, folder, choices):
         raise OSError(error, os.strerror(error), "/there/runs")
 
     with pytest.raises(SystemExit) as end:
@@ -240,7 +219,7 @@ def test_a_folder_that_cannot_be_written_is_a_sentence(start, capsys, error):
 
 
 def test_a_failed_run_leaves_other_peoples_files(start, tmp_path):
-    def failed(config, folder, overrides):
+    def failed(config, folder, choices):
         (folder / "notes.txt").write_text("mine")
         (folder / "run.log").write_text("ours")
         raise UserError("no")

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from tiny import write_task
 
-from hear_exp import settings
+from hear_exp import plans
 from hear_exp.errors import UserError
 
 
@@ -25,17 +25,17 @@ def bees(tmp_path, **options) -> Path:
 def test_beehive_needs_both_parts(compose, tmp_path):
     folder = bees(tmp_path)
     config, overrides = compose("task=beehive_states", f"paths.tasks={folder}")
-    assert [task.name for task in settings.load_tasks(config, overrides)] == [
+    assert [task.name for task in plans.load_tasks(config, overrides)] == [
         "beehive_states_fold0",
         "beehive_states_fold1",
     ]
     with pytest.raises(UserError, match=r"^beehive_states consists of 2 tasks, take one: task=custom with task\.path="):
-        settings.load_task(config, overrides)
+        plans.load_task(config, overrides)
     (folder / "beehive_states_fold1-v2-full").rename(folder / "else")
     with pytest.raises(
         UserError, match=r"^beehive_states is not there yet \(.*fold1-v2-full\).*task=beehive_states paths"
     ):
-        settings.load_tasks(config, overrides)
+        plans.load_tasks(config, overrides)
 
 
 def test_beehive_is_run_part_by_part_and_averaged(start, tmp_path):

@@ -6,7 +6,7 @@ import math
 import pytest
 from tiny import FIXED
 
-from hear_exp.cli import shipped
+from hear_exp.configs import shipped
 from hear_exp.errors import UserError
 from hear_exp.protocol import CHOICES, Protocol, changed_fields, protocol_from_config
 

@@ -12,7 +12,8 @@ from tiny import MLP, grid, make_problem, same_weights
 from hear_exp import datamodule
 from hear_exp.errors import UserError
 from hear_exp.fit import FitJob, FitOutcome, Problem, run_fit
-from hear_exp.search import SearchOutcome, best_point, check_workers, pick_workers, search
+from hear_exp.options import check_workers
+from hear_exp.search import SearchOutcome, best_point, pick_workers, search
 from hear_exp.task import Fold, folds
 
 LINEAR = {name: MLP[name] for name in ("initialization", "lr", "batch_size", "max_epochs", "patience")}

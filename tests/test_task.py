@@ -60,7 +60,7 @@ def test_scene_task(tmp_path):
     assert task.sample_duration_s == 1.0
     assert task.metrics == ("top1_acc", "mAP")
     assert task.primary_metric == "top1_acc"
-    assert task.early_stop_on_score
+    assert task.early_stop_on_score is None
     assert [split.name for split in task.splits] == ["train", "valid", "test"]
     assert task.split("valid").clips == (
         Clip("x.wav", labels=("cat",)),
@@ -85,7 +85,7 @@ def test_event_task_with_its_own_settings(tmp_path):
     }
     task = read_task(write_task(tmp_path, metadata, content))
     assert task.sample_duration_s is None
-    assert not task.early_stop_on_score
+    assert task.early_stop_on_score is False
     assert task.predictor_grid == {"max_epochs": [50]}
     assert task.postprocessing_grid == {"median_filter_ms": [150], "min_duration": [50]}
     assert task.split("test").clips == (

@@ -8,7 +8,7 @@ import pytest
 import yaml
 from tiny import write_task
 
-from hear_exp import cli, settings
+from hear_exp import cli, plans
 from hear_exp.download.__main__ import chosen_tasks, hear_tasks
 from hear_exp.download.origins import wanted_archives
 from hear_exp.leaderboard import TASKS, published_scores
@@ -113,7 +113,7 @@ def test_the_document_has_them_all():
 
 def load(compose, folder, name, *overrides):
     config, overrides = compose(f"task={name}", f"task.path={folder}", *overrides)
-    return settings.load_task(config, overrides)
+    return plans.load_task(config, overrides)
 
 
 def test_dcase_validates_every_ten_epochs(compose, tmp_path):
@@ -123,13 +123,13 @@ def test_dcase_validates_every_ten_epochs(compose, tmp_path):
         task = load(compose, folder, name)
         assert task.predictor_grid == {"check_val_every_n_epoch": [10]}
         assert (task.postprocessing_grid, task.early_stop_on_score) == ({}, True)
-    points = settings.make_grid(*_grid_arguments(compose, task))
+    points = plans.make_grid(*_grid_arguments(compose, task))
     assert {point["check_val_every_n_epoch"] for point in points} == {10}
 
 
 def _grid_arguments(compose, task):
     config, overrides = compose("task=custom")
-    return config, task, settings.make_protocol(config, task, overrides)[0], overrides
+    return config, task, plans.make_protocol(config, task, overrides)[0], overrides
 
 
 def test_maestro(compose, tmp_path):

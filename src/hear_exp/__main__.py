@@ -5,15 +5,19 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from .choices import Choices
 from .cli import start
 
 
-def run(config: dict[str, Any], folder: Path, overrides: list[str]) -> None:
+def run(config: dict[str, Any], folder: Path, choices: Choices) -> None:
     """Embed a task with a model, search a predictor on the embeddings, test it, record the result.
 
     ``folder`` receives what the run leaves behind, result.json last. Raises UserError for a user's mistake.
     """
-    # Imported here: they take seconds, and --help and typing mistakes need none of them.
+    # Imported here: --help and typing mistakes need none of them, nor does a mistake need what follows the plans.
+    from .plans import make_plans
+
+    plans = make_plans(config, folder, choices)  # one, but for a task that HEAR published in parts
     from . import settings
     from .beside import write_curves, write_predictions, write_predictor
     from .gather import make_result
@@ -25,7 +29,6 @@ def run(config: dict[str, Any], folder: Path, overrides: list[str]) -> None:
     from .search import search
     from .tracking import make_tracker
 
-    plans = settings.make_plans(config, folder, overrides)  # one, but for a task that HEAR published in parts
     source = settings.load_source(config)
     name = plans[0].task.name if len(plans) == 1 else config["task"]["name"]
     names = {"model": source.name, "task": name}

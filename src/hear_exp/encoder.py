@@ -4,10 +4,6 @@ from __future__ import annotations
 
 import importlib
 import inspect
-import sys
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -16,27 +12,12 @@ import torch
 
 from .backend import Backend, backend_of, prepare_tensorflow, tensorflow_device
 from .errors import UserError
-from .files import check_readable
 from .local_modules import modules_of, watching_imports
+from .model_choice import Model, check_model, not_installed
 from .model_identity import declared_packages, remember_imported, version_of, versions_beside, weights_digests
 
 FUNCTIONS = ("load_model", "get_scene_embeddings", "get_timestamp_embeddings")
 SIZES = ("sample_rate", "scene_embedding_size", "timestamp_embedding_size")
-
-
-@dataclass(frozen=True)
-class Model:
-    """What the config says of a model: a HEAR API ``module``, its weights file and keyword options.
-
-    ``install`` is the command that installs the module, ``weights_url`` where its weights are; both only for errors.
-    """
-
-    name: str
-    module: str
-    weights: str = ""
-    options: Mapping[str, Any] = field(default_factory=dict)
-    install: str = ""
-    weights_url: str = ""
 
 
 class Encoder:
@@ -146,24 +127,14 @@ class Encoder:
 
 def import_module(model: Model) -> ModuleType:
     """The model's module. Raises UserError where it cannot be imported, with the command that installs it."""
-    if not model.module:
-        raise UserError(f"model {model.name}: no module given (model.module=PACKAGE, an installed HEAR API module)")
-    if model.weights and not Path(model.weights).is_dir():
-        if not Path(model.weights).exists():
-            raise UserError(f"model {model.name}: weights file not found: {model.weights}")
-        check_readable(Path(model.weights), limit=sys.maxsize)  # a pipe would be waited for without end
+    check_model(model)
     prepare_tensorflow()
     try:
         with watching_imports():
             return importlib.import_module(model.module)
     except ModuleNotFoundError as error:
         if error.name and (model.module == error.name or model.module.startswith(error.name + ".")):
-            install = f"; install it with: {model.install}" if model.install else ""
-            weights = f" (its weights, for model.weights=FILE: {model.weights_url})" if model.weights_url else ""
-            raise UserError(
-                f"model {model.name}: module {model.module} is not installed in this Python environment"
-                f"{install}{weights}"
-            ) from None
+            raise UserError(not_installed(model)) from None
         raise UserError(
             f"model {model.name}: importing {model.module} failed: it needs the module {error.name}, "
             "which is not installed"

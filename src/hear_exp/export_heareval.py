@@ -18,22 +18,25 @@ from typing import Any
 import numpy as np
 
 from .cache import Embeddings
+from .choices import Choices
 from .cli import start
 from .errors import UserError
+from .plans import check_job, load_task
 from .targets import frame_targets
 from .task import Task
 
 log = logging.getLogger(__name__)
 
 
-def run(config: dict[str, Any], folder: Path, overrides: list[str]) -> None:
+def run(config: dict[str, Any], folder: Path, choices: Choices) -> None:
     """Embed the task unless the cache has it, and write the cache's rows, in their order, for heareval.
 
     ``folder`` holds the log. Raises UserError for a user's mistake, such as a folder that is there already.
     """
-    from . import settings
+    check_job(config, choices)
+    task = load_task(config, choices)
+    from . import settings  # takes seconds, and mistakes need none of it
 
-    task = settings.load_task(config, overrides)
     source = settings.load_source(config)
     target = Path(config["out"]) / source.name / task.folder.name
     if target.exists():

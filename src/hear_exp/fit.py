@@ -56,7 +56,7 @@ class Problem:
     @property
     def monitor(self) -> str:
         """What selects epochs and grid points: score or loss."""
-        return "score" if self.task.early_stop_on_score else "loss"
+        return "loss" if self.task.early_stop_on_score is False else "score"
 
 
 @dataclass(frozen=True)

@@ -114,15 +114,6 @@ def pick_workers(setting: int | str, fits: int, problem: Problem) -> int:
     return min(int(setting), fits)
 
 
-def check_workers(workers: int | str, threads: int) -> None:
-    """Raises UserError unless both are numbers from 1 up (workers: or auto)."""
-    for name, value, also in (("workers", workers, ", or auto"), ("threads", threads, "")):
-        if value == "auto" and also:
-            continue
-        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-            raise UserError(f"search.{name} is {value!r}, expected a number from 1 up{also}")
-
-
 class _Runner:
     """Runs the search's jobs, here or in worker processes, but for those kept in ``store``, and tells how far it is."""
 

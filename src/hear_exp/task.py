@@ -73,7 +73,7 @@ class Task:
     sample_duration_s: float | None
     metrics: tuple[str, ...]
     sample_rates: tuple[int, ...]  # rates the folder holds audio at, ascending; none where it holds embeddings
-    early_stop_on_score: bool = True
+    early_stop_on_score: bool | None = None  # None: the metadata does not say, and true is meant
     predictor_grid: Mapping[str, Any] = field(default_factory=dict)
     postprocessing_grid: Mapping[str, Any] = field(default_factory=dict)
     mode: str = ""  # which of the task's sizes this is: full, small, 5h, 50h
@@ -143,7 +143,7 @@ def read_task(folder: Path, *, needs_audio: bool = True) -> Task:
         sample_duration_s=_duration(path, metadata.get("sample_duration")),
         metrics=_metrics(path, metadata, embedding_type),
         sample_rates=tuple(rates),
-        early_stop_on_score=_switch(path, metadata, "use_scoring_for_early_stopping", default=True),
+        early_stop_on_score=_switch(path, metadata, "use_scoring_for_early_stopping"),
         predictor_grid=_settings(path, params, "task_specific_param_grid"),
         postprocessing_grid=_settings(path, params, "event_postprocessing_grid"),
         mode=str(metadata.get("mode") or ""),
@@ -204,9 +204,9 @@ def _settings(path: Path, metadata: Mapping[str, Any], key: str) -> dict[str, An
     return dict(value or {})
 
 
-def _switch(path: Path, metadata: Mapping[str, Any], key: str, default: bool) -> bool:
-    value = metadata.get(key, default)
-    if not isinstance(value, bool):
+def _switch(path: Path, metadata: Mapping[str, Any], key: str) -> bool | None:
+    value = metadata.get(key)
+    if key in metadata and not isinstance(value, bool):
         raise UserError(f"{path}: {key} is {value!r}, expected true or false")
     return value
 

@@ -17,7 +17,7 @@ import soundfile
 from archive_server import ArchiveServer, member, pack, pack_with
 from tiny import write_task
 
-from hear_exp import cli, settings
+from hear_exp import cli, plans
 from hear_exp.download import __main__ as download
 from hear_exp.download import origins
 from hear_exp.download.archive import DiskFullError
@@ -429,7 +429,7 @@ def test_resampled_once(server, fetch):
 def test_a_task_that_is_not_there_yet(compose):
     config, overrides = compose("task=esc50", "paths.root=else where", "seed=1")
     with pytest.raises(UserError) as caught:
-        settings.load_task(config, overrides)
+        plans.load_task(config, overrides)
     assert str(caught.value) == (
         "esc50 is not there yet (else where/data/tasks/esc50-v2.0.0-full); this fetches it, and tells its size before: "
         "python -m hear_exp.download task=esc50 'paths.root=else where'"

@@ -13,7 +13,9 @@ from typing import Any
 from filelock import FileLock, Timeout
 from omegaconf import OmegaConf
 
-from ..cli import conf_dir, shipped, start
+from ..choices import Choices
+from ..cli import start
+from ..configs import names_in, shipped
 from ..demo import ensure_demo_task
 from ..errors import UserError
 from ..progress import human_size, progress
@@ -61,7 +63,7 @@ class Options:
         return self.resample if isinstance(self.resample, list) else [] if self.resample is None else [self.resample]
 
 
-def run(config: dict[str, Any], folder: Path, overrides: list[str]) -> None:
+def run(config: dict[str, Any], folder: Path, choices: Choices) -> None:
     """Have the tasks that ``task`` or ``tasks`` names in their places, and at the rates of ``download.resample``.
 
     ``folder`` holds the log. What is there and whole is left alone. Raises UserError for a user's mistake; where one
@@ -86,8 +88,7 @@ def run(config: dict[str, Any], folder: Path, overrides: list[str]) -> None:
 
 def hear_tasks() -> list[str]:
     """Names of the tasks that HEAR published, as task=NAME takes them."""
-    names = sorted(path.stem for path in (conf_dir() / "task").glob("*.yaml"))
-    return [name for name in names if "archives" in shipped("task", name)]
+    return [name for name in names_in("task") if "archives" in shipped("task", name)]
 
 
 def chosen_tasks(config: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -103,7 +104,7 @@ def chosen_tasks(config: Mapping[str, Any]) -> list[dict[str, Any]]:
     for name in names:
         if name not in known:
             raise UserError(f"tasks: there is no HEAR task called {name!r}; choose from: {', '.join(known)}")
-        content = OmegaConf.create({"paths": config["paths"], "task": shipped("task", name)})
+        content = OmegaConf.create({"paths": config["paths"], "task": dict(shipped("task", name))})
         resolved: Any = OmegaConf.to_container(content, resolve=True)
         tasks.append(resolved["task"])
     return tasks

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from ..audio import scan_clips
+from ..choices import Choices
 from ..cli import start
 from ..errors import UserError
 from ..files import write_json
@@ -32,7 +33,7 @@ log = logging.getLogger(__name__)
 Say = Callable[[str], None]
 
 
-def run(config: dict[str, Any], folder: Path, overrides: list[str]) -> None:
+def run(config: dict[str, Any], folder: Path, choices: Choices) -> None:
     """Prepare the task that the config describes. Raises UserError for a user's mistake."""
     with suppress(OSError):
         folder.rmdir()  # Hydra has made it; there is nothing to keep

@@ -13,8 +13,11 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..choices import Choices
 from ..cli import start
 from ..errors import UserError
+from ..model_choice import check_model, describe_model
+from ..options import check_accelerator
 
 if TYPE_CHECKING:
     from .checks import Finding
@@ -24,20 +27,21 @@ _GROUPS = ("model", "trainer", "validate", "paths", "hydra")
 _COLOURS = {"pass": "green", "warning": "yellow", "fail": "bold red", "skipped": "dim"}
 
 
-def run(config: dict[str, Any], folder: Path, overrides: list[str]) -> None:
+def run(config: dict[str, Any], folder: Path, choices: Choices) -> None:
     """Run all checks on the model that ``model`` names. Raises UserError where one fails."""
-    _check_overrides(overrides)
+    _check_overrides(choices.overrides)
     limits = config["validate"]
     _check_limits(limits)
+    check_accelerator(config)
+    model = describe_model(config)
+    check_model(model)
     from rich.console import Console
 
     from ..encoder import pick_device
     from ..progress import console
-    from ..settings import describe_model
     from .checks import Subject, run_checks
     from .conduct import CHECKS
 
-    model = describe_model(config)
     device = pick_device(config["trainer"]["accelerator"])
     subject = Subject(model, device, float(limits["long_minutes"]), float(limits["memory_gb"]))
     findings: list[Finding] = []

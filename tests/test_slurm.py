@@ -8,7 +8,7 @@ import sys
 import pytest
 
 
-def _slurm_answers() -> bool:
+def slurm_answers() -> bool:
     if not shutil.which("sbatch"):
         return False
     try:
@@ -17,7 +17,7 @@ def _slurm_answers() -> bool:
         return False
 
 
-@pytest.mark.skipif(not _slurm_answers(), reason="needs a Slurm controller")
+@pytest.mark.skipif(not slurm_answers(), reason="needs a Slurm controller")
 def test_a_sweep_on_slurm_makes_a_result_per_job(tmp_path):
     pytest.importorskip("hydra_plugins.hydra_submitit_launcher")
     command = [

@@ -1,5 +1,9 @@
 """Reading clips: which rate, how well resampled, what is wrong with a file; batches of equal length."""
 
+import io
+import os
+import resource
+import struct
 import threading
 import time
 from pathlib import Path
@@ -8,6 +12,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import soundfile
+from hostile import answer, damaged, few
+from hypothesis import example, given
 from tiny import write_wav
 
 from hear_exp.audio import ClipFile, cpu_count, equal_length_batches, parallel, read_clip, scan_clips, source_rate
@@ -123,7 +129,7 @@ def test_audio_is_unreadable(tmp_path, content):
 def test_a_folder_in_the_place_of_a_clip(tmp_path):
     path = tmp_path / "8000/train/a.wav"
     path.mkdir(parents=True)
-    with pytest.raises(UserError, match=rf"^cannot read audio: {path}: "):
+    with pytest.raises(UserError, match=rf"^cannot read {path}: it is a folder$"):
         scan(tmp_path, "a.wav")
 
 
@@ -148,6 +154,93 @@ def test_audio_that_changes_between_scanning_and_reading(tmp_path):
     path.unlink()
     with pytest.raises(UserError, match=rf"^cannot read audio: {path}: "):
         read_clip(file, 8000)
+
+
+def wav_header(channels: int = 1, rate: int = 8000, data_bytes: int = 2**32 - 1) -> bytes:
+    """A WAV file's header of 16-bit samples, which need not come."""
+    layout = struct.pack("<HHIIHH", 1, channels, rate, rate * channels * 2, channels * 2, 16)
+    chunks = b"fmt " + struct.pack("<I", len(layout)) + layout + b"data" + struct.pack("<I", data_bytes)
+    return b"RIFF" + struct.pack("<I", min(2**32 - 1, data_bytes + 36)) + b"WAVE" + chunks
+
+
+def encoded(form: str, subtype: str | None = None) -> bytes:
+    file = io.BytesIO()
+    soundfile.write(file, tone(8000, 440, 0.01), 8000, format=form, subtype=subtype)
+    return file.getvalue()
+
+
+def flac_that_claims(frames: int) -> bytes:
+    """A FLAC file whose header says ``frames`` samples (36 bits, in bytes 21 to 25)."""
+    content = bytearray(encoded("FLAC"))
+    content[21] = content[21] & 0xF0 | frames >> 32
+    content[22:26] = struct.pack(">I", frames & 0xFFFFFFFF)
+    return bytes(content)
+
+
+@pytest.fixture(scope="module")
+def odd(tmp_path_factory):
+    path = tmp_path_factory.mktemp("odd") / "8000/train/a.wav"
+    path.parent.mkdir(parents=True)
+    return path
+
+
+def read_all(path: Path) -> np.ndarray:
+    (file,) = scan(path.parents[2], path.name)
+    return read_clip(file, 8000)
+
+
+@few
+@given(damaged([encoded("WAV"), encoded("WAV", "FLOAT"), encoded("FLAC"), encoded("OGG"), encoded("AIFF"), b""]))
+@example(flac_that_claims(2**36 - 1))
+@example(flac_that_claims(2**30 - 1))
+@example(wav_header())
+@example(wav_header(channels=0))
+@example(wav_header(channels=1024, data_bytes=2048) + bytes(2048))
+@example(wav_header(rate=0))
+@example(b"RF64" + wav_header()[4:])
+def test_any_bytes_are_audio_or_a_sentence(odd, content):
+    odd.write_bytes(content)
+    samples = answer(lambda: read_all(odd), mebibytes=5000)  # of addresses: see the next test
+    if isinstance(samples, np.ndarray):
+        assert samples.dtype == np.float32
+        assert samples.ndim == 1
+        assert np.isfinite(samples).all()
+    else:
+        assert str(odd) in samples
+
+
+def test_a_header_that_claims_more_than_a_clip_can_hold(odd):
+    odd.write_bytes(flac_that_claims(2**36 - 1))
+    with pytest.raises(UserError, match=f"its header says {2**36 - 1} samples in 1 channels, at most {2**30} are read"):
+        scan(odd.parents[2], odd.name)
+
+
+def test_a_header_that_claims_more_than_the_file_holds_takes_no_memory(odd):
+    """The array for what is claimed is laid out, but its pages are never touched."""
+    odd.write_bytes(flac_that_claims(2**29))
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # KiB
+    assert "cannot read audio: " in answer(lambda: read_all(odd), mebibytes=5000)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 200 << 10
+
+
+def test_a_clip_that_resampling_would_make_too_long(tmp_path):
+    write_wav(tmp_path / "1/train/a.wav", np.zeros(30_000), 1)
+    (file,) = scan(tmp_path, "a.wav", rate=1)
+    with pytest.raises(UserError, match="at 48000 Hz it has 1440000000 samples, at most"):
+        read_clip(file, 48000)
+
+
+def test_a_pipe_is_not_waited_for(tmp_path):
+    path = tmp_path / "8000/train/a.wav"
+    path.parent.mkdir(parents=True)
+    os.mkfifo(path)
+    with pytest.raises(UserError, match=rf"^cannot read {path}: it is not a regular file"):
+        scan(tmp_path, "a.wav")
+
+
+def test_a_name_that_no_file_can_have(tmp_path):
+    with pytest.raises(UserError, match=r"^clip not found: "):
+        scan(tmp_path, "x" * 300)
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])

@@ -54,6 +54,7 @@ def test_temporary_names_differ_within_a_process(tmp_path):
     ("content", "message"),
     [
         (b'{"a": NaN}', "NaN is not a JSON number"),
+        (b'[{"x.wav": 1, "y.wav": 2, "x.wav": 3}]', "the name 'x.wav' comes twice in one object"),
         (b"{", "not valid JSON"),
         (b"\xff", "not UTF-8"),
         (b"[" * 100_000, "nested too deeply"),

@@ -10,6 +10,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hostile import answer, damaged, few, json_values, little_memory, nested
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from hear_exp.errors import UserError
 from hear_exp.heareval import import_embeddings, read_embedded_task, read_labels
@@ -202,6 +205,83 @@ def test_labels_are_lists_of_strings_and_integers_only(tmp_path, content, messag
     path.write_bytes(content)
     with pytest.raises(UserError, match=message):
         read_labels(path)
+
+
+@pytest.fixture(scope="module")
+def pickled(tmp_path_factory):
+    return tmp_path_factory.mktemp("pickled") / "train.target-labels.pkl"
+
+
+PICKLES = [pickle.dumps([["x", "y"], [], ["é", 7]], protocol=protocol) for protocol in (0, 2, 4, 5)]
+
+
+@few
+@given(damaged(PICKLES) | st.binary(max_size=30) | st.builds(pickle.dumps, json_values))
+@example(b"\x80\x04r\xff\xff\xff\x7f.")  # nine bytes that took 8.5 GB
+@example(b"\x80\x04]r\xff\xff\xff\x0f.")
+@example(b"]p2000000000\n.")
+@example(b"\x80\x04\x8d\xff\xff\xff\xff\xff\x00\x00\x00.")  # a string of 2**40 bytes
+@example(b"\x80\x04\x95\xff\xff\xff\xff\xff\x00\x00\x00].")  # a frame
+@example(b"\x80\x05\x96\xff\xff\xff\xff\xff\x00\x00\x00.")  # a bytearray
+@example(b"\x80\x04\x8b\xff\xff\xff\x7f\x01.")  # a whole number
+@example(b"\x80\x04" + b"]" * 50_000 + b"a" * 49_999 + b".")  # lists in lists
+@example(b"\x80\x04](K\x01" + b"2\x30" * 20 + b"e.")
+@example(pickle.dumps([[10**5000]]))
+def test_any_bytes_are_labels_or_a_sentence(pickled, content):
+    pickled.write_bytes(content)
+    labels = answer(lambda: read_labels(pickled))
+    if isinstance(labels, list):
+        assert all(type(label) is str for row in labels for label in row)
+    else:
+        assert str(pickled) in labels
+
+
+def test_a_place_in_the_memo_that_cannot_be_is_refused(pickled):
+    pickled.write_bytes(b"\x80\x04]r\xff\xff\xff\x7f.")
+    with pytest.raises(UserError, match="it writes to place 2147483647 of its memo after 2 steps"):
+        read_labels(pickled)
+
+
+def test_rows_that_are_one_list_take_the_memory_of_one(scenes, pickled):
+    """Twenty thousand references to one list of twenty thousand labels: 3 GB, were they copied."""
+    pickled.write_bytes(pickle.dumps([["x"] * 20_000] * 20_000))
+    with little_memory(mebibytes=32):
+        assert len(read_labels(pickled)) == 20_000
+        write_labels(scenes, "valid", [["x"] * 20_000] * 2)
+        with pytest.raises(UserError, match=r"row \d has the labels \['x', 'x', .*\.\.\.\], but the clip there"):
+            read_embedded_task(scenes)
+
+
+@pytest.mark.parametrize(
+    "name", ["train.target-labels.pkl", "train.embedding-dimensions.json", "train.embeddings.npy", "train.json"]
+)
+def test_a_pipe_is_not_waited_for(scenes, name):
+    (scenes / name).unlink()
+    os.mkfifo(scenes / name)
+    with pytest.raises(UserError, match=f"{name}: it is not a regular file"):
+        read_embedded_task(scenes)
+
+
+@few
+@given(st.sampled_from(["embedding-dimensions", "filename-timestamps"]), json_values | st.lists(st.tuples(json_values)))
+@example("embedding-dimensions", [10**4000, 10**4000])
+@example("embedding-dimensions", [True, True])
+@example("filename-timestamps", [["a", 10**400]])
+@example("filename-timestamps", nested(50))
+def test_any_shapes_and_times_are_taken_or_refused(odd_events, name, content):
+    folder = odd_events
+    path = folder / f"test.{name}.json"
+    whole = path.read_text()
+    path.write_text(json.dumps(content))
+    try:
+        assert "test." in answer(lambda: read_embedded_task(folder))
+    finally:
+        path.write_text(whole)
+
+
+@pytest.fixture(scope="module")
+def odd_events(tmp_path_factory):
+    return write_folder(tmp_path_factory.mktemp("odd") / "hand", "event", EVENTS, ["7", "8"])
 
 
 def test_all_protocols_of_pickle_are_read(tmp_path):

@@ -1,13 +1,17 @@
 """Task folders: reading, folds, and a sentence for each thing that can be wrong with one."""
 
 import json
+import os
 import re
 from pathlib import Path
 
 import pytest
+from hostile import answer, damaged, few, json_values, nested
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from hear_exp.errors import UserError
-from hear_exp.task import Clip, Event, Fold, folds, read_task
+from hear_exp.task import Clip, Event, Fold, Task, folds, read_task
 
 SCENE = {
     "task_name": "toy",
@@ -228,7 +232,7 @@ def test_broken_json(tmp_path, name):
     path.write_text("{")
     assert read_error(tmp_path).startswith(f"{path}: not valid JSON: ")
     path.write_bytes(b'{"\xff": 1}')
-    assert read_error(tmp_path).startswith(f"{path}: not valid JSON: ")
+    assert read_error(tmp_path).startswith(f"{path}: not UTF-8 text: ")
     path.write_text("[]")
     assert read_error(tmp_path).startswith(f"{path}: expected a JSON object")
 
@@ -261,11 +265,8 @@ def test_no_audio_folder(tmp_path):
         ),
         (SCENE, {"sample_duration": 0}, "sample_duration is 0, expected seconds above 0, or null"),
         (SCENE, {"sample_duration": "4"}, "sample_duration is '4', expected seconds above 0, or null"),
-        (
-            SCENE,
-            {"sample_duration": float("nan")},
-            "sample_duration is nan, expected seconds above 0, or null",
-        ),
+        (SCENE, {"sample_duration": float("nan")}, "not valid JSON: NaN is not a JSON number"),
+        (SCENE, {"sample_duration": 10**400}, "sample_duration is a whole number of 1329 bits"),
         (SCENE, {"sample_duration": True}, "sample_duration is True, expected seconds above 0, or null"),
         (
             SCENE,
@@ -389,10 +390,74 @@ def test_bad_scene_split(tmp_path, content, message):
         ({"label": "cow", "start": 1, "end": 2}, "label 'cow' is not in labelvocabulary.csv"),
         ({"label": "cat", "start": -1, "end": 2}, "event times are milliseconds from 0 up, got "),
         ({"label": "cat", "start": "1", "end": 2}, "event times are milliseconds from 0 up, got "),
-        ({"label": "cat", "start": 1, "end": float("nan")}, "event times are milliseconds from 0 up, got "),
+        ({"label": "cat", "start": 1, "end": 10**400}, "event times are milliseconds from 0 up, got "),
+        ({"label": "cat", "start": 1, "end": 1e10}, "an event at 1e+10 ms, which is over a day; "),
+        ({"label": ["cat"], "start": 1, "end": 2}, "a label is a string or an integer, got ['cat']"),
         ({"label": "cat", "start": 3, "end": 2}, "the event ends (2 ms) before it starts (3 ms): "),
     ],
 )
 def test_bad_event_split(tmp_path, event, message):
     write_task(tmp_path, EVENT, content={"x.wav": [event]})
     assert read_error(tmp_path).startswith(f"{tmp_path / 'train.json'}: x.wav: {message}")
+
+
+# Any content ------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def hostile(tmp_path_factory):
+    """hostile(metadata, content of train.json as bytes): the task, or the sentence that refuses it."""
+    folder = tmp_path_factory.mktemp("hostile")
+
+    def read(metadata, content: bytes):
+        write_task(folder, metadata)
+        (folder / "train.json").write_bytes(content)
+        return answer(lambda: read_task(folder))
+
+    return read
+
+
+_entries = json_values | st.fixed_dictionaries(
+    {"label": json_values | st.just(7), "start": json_values, "end": json_values}
+)
+
+
+@few
+@given(
+    st.sampled_from([SCENE, EVENT]), st.dictionaries(st.text(max_size=3), st.lists(_entries, max_size=3), max_size=3)
+)
+@example(EVENT, {"x.wav": [{"label": "cat", "start": 0, "end": 10**400}]})  # OverflowError
+@example(EVENT, {"x.wav": [{"label": "cat", "start": 0, "end": 1e300}]})  # would be scored second by second
+@example(EVENT, {"x.wav": [{"label": "cat", "start": 0, "end": nested(50)}]})
+@example(SCENE, {"x\0.wav": ["cat"]})
+@example(SCENE, {"\\": ["cat"], "x" * 300: ["cat"]})
+@example(SCENE, {"x.wav": ["\x1b[2J"]})
+@example(SCENE, {"x.wav": ["cat"] * 10_000})
+def test_any_labels_are_taken_or_refused(hostile, metadata, content):
+    read = hostile(metadata, json.dumps(content).encode())
+    assert isinstance(read, Task) or "train.json: " in read
+
+
+@few
+@given(damaged([b'{"x.wav": ["cat"], "y.wav": [7]}', '{"é": ["dog"]}'.encode()]) | st.binary(max_size=40))
+@example(b"[" * 100_000)
+@example(b'{"x.wav": ' + b"[" * 700 + b"]" * 700 + b"}")
+@example(b'{"x.wav": ["cat"], "x.wav": ["dog"]}')  # one of them was lost without a word
+@example(b'{"x.wav": [' + b"9" * 5000 + b"]}")
+@example(b'\xef\xbb\xbf{"x.wav": ["cat"]}')
+def test_any_bytes_are_labels_or_a_sentence(hostile, content):
+    read = hostile(SCENE, content)
+    assert isinstance(read, Task) or "train.json" in read
+
+
+@pytest.mark.parametrize("name", ["task_metadata.json", "valid.json", "labelvocabulary.csv"])
+def test_a_pipe_is_not_waited_for(tmp_path, name):
+    path = write_task(tmp_path) / name
+    path.unlink()
+    os.mkfifo(path)
+    assert read_error(tmp_path) == f"cannot read {path}: it is not a regular file (a pipe, socket or device)"
+
+
+def test_folders_that_are_no_rates(tmp_path):
+    rates = ("16000", "0", "²", "٤٨٠٠٠", "048000", "9" * 30)  # "²".isdigit(), but int("²") fails
+    assert read_task(write_task(tmp_path, rates=rates)).sample_rates == (16000,)

@@ -15,6 +15,7 @@ import soundfile
 import soxr
 
 from .errors import UserError
+from .files import check_readable
 from .task import Clip, Task
 
 log = logging.getLogger(__name__)
@@ -22,6 +23,9 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 RESAMPLER = "soxr HQ"
+MOST_SAMPLES = 1 << 30  # of a clip, all channels: six hours at 48 kHz; a header can claim any number
+MOST_BYTES = 1 << 40
+READ_ERRORS = (soundfile.LibsndfileError, RuntimeError, OSError, MemoryError)
 
 
 @dataclass(frozen=True)
@@ -71,12 +75,18 @@ def scan_clips(task: Task, splits: Sequence[tuple[str, Sequence[Clip]]], rate: i
 
 
 def _header(path: Path, split: str, name: str, rate: int) -> ClipFile:
+    if not os.path.lexists(path):
+        raise UserError(f"clip not found: {path} (it is listed in {split}.json)")
+    check_readable(path, limit=MOST_BYTES)
     try:
         info = soundfile.info(str(path))
-    except (soundfile.LibsndfileError, RuntimeError, OSError) as error:
-        if not path.exists():
-            raise UserError(f"clip not found: {path} (it is listed in {split}.json)") from None
+    except READ_ERRORS as error:
         raise UserError(f"cannot read audio: {path}: {error}") from error
+    if info.frames * info.channels > MOST_SAMPLES:
+        raise UserError(
+            f"cannot read audio: {path}: its header says {info.frames} samples in {info.channels} channels, "
+            f"at most {MOST_SAMPLES} are read as one clip"
+        )
     if info.frames == 0:
         raise UserError(f"empty audio: {path} has no samples")
     if info.samplerate != rate:
@@ -87,11 +97,16 @@ def _header(path: Path, split: str, name: str, rate: int) -> ClipFile:
 def read_clip(file: ClipFile, rate: int) -> np.ndarray:
     """The clip's samples at ``rate`` hertz: float32 (samples,), mono, in [-1, 1].
 
-    Raises UserError for audio that breaks off or holds NaN or infinite samples.
+    Raises UserError for audio that breaks off or holds NaN or infinite samples, or has too many of them.
     """
+    resampled = file.frames * rate // file.sample_rate
+    if resampled > MOST_SAMPLES:
+        raise UserError(
+            f"cannot read audio: {file.path}: at {rate} Hz it has {resampled} samples, at most {MOST_SAMPLES}"
+        )
     try:
         samples, _ = soundfile.read(str(file.path), dtype="float32", always_2d=True)
-    except (soundfile.LibsndfileError, RuntimeError, OSError) as error:
+    except READ_ERRORS as error:
         raise UserError(f"cannot read audio: {file.path}: {error}") from error
     if len(samples) != file.frames:
         raise UserError(f"cannot read audio: {file.path} holds {len(samples)} samples, its header says {file.frames}")

@@ -19,7 +19,7 @@ from typing import IO, Any
 
 import filelock
 
-from .errors import UserError
+from .errors import UserError, shown
 
 log = logging.getLogger(__name__)
 
@@ -51,11 +51,22 @@ def check_readable(path: Path, hint: str = "", limit: int = READ_LIMIT_BYTES) ->
         raise UserError(f"cannot read {path}: {status.st_size} bytes, at most {limit} are expected")
 
 
-def read_text(path: Path, hint: str = "", *, encoding: str = "utf-8", limit: int = READ_LIMIT_BYTES) -> str:
-    """A text file's content. Raises UserError, naming the file, where it cannot be read or is not UTF-8."""
+def read_text(
+    path: Path,
+    hint: str = "",
+    *,
+    encoding: str = "utf-8",
+    newline: str | None = None,
+    limit: int = READ_LIMIT_BYTES,
+) -> str:
+    """A text file's content, its line ends as ``newline`` says to ``open``.
+
+    Raises UserError, naming the file, where it cannot be read or is not UTF-8.
+    """
     check_readable(path, hint, limit)
     try:
-        return Path(path).read_text(encoding=encoding)
+        with Path(path).open(encoding=encoding, newline=newline) as file:
+            return file.read()
     except UnicodeDecodeError as error:
         raise UserError(f"{path}: not UTF-8 text: {error}") from None
     except OSError as error:
@@ -66,11 +77,11 @@ def read_json(path: Path, hint: str = "", *, limit: int = READ_LIMIT_BYTES) -> A
     """A JSON file's content. Raises UserError, naming the file, for anything that is not JSON text.
 
     NaN and Infinity, which JSON does not have, are refused; so are lone surrogates, which no file name, terminal
-    or UTF-8 file could take.
+    or UTF-8 file could take, and a name that comes twice in an object, of which one would be lost without a word.
     """
     text = read_text(path, hint, limit=limit)
     try:
-        content = json.loads(text, parse_constant=_refuse_constant)
+        content = json.loads(text, parse_constant=_refuse_constant, object_pairs_hook=_unique_names)
         if "\\u" in text:
             json.dumps(content, ensure_ascii=False).encode("utf-8")
     except UnicodeEncodeError as error:
@@ -79,6 +90,15 @@ def read_json(path: Path, hint: str = "", *, limit: int = READ_LIMIT_BYTES) -> A
         raise UserError(f"{path}: not valid JSON: {error}") from None
     except RecursionError:
         raise UserError(f"{path}: not valid JSON for this purpose: nested too deeply") from None
+    return content
+
+
+def _unique_names(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    content = dict(pairs)
+    if len(content) != len(pairs):
+        seen: set[str] = set()
+        twice = next(name for name, _ in pairs if name in seen or seen.add(name))  # type: ignore[func-returns-value]
+        raise ValueError(f"the name {shown(twice)} comes twice in one object")
     return content
 
 

@@ -12,11 +12,12 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import io
 import itertools
 import json
 import logging
-import math
 import pickle
+import pickletools
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -27,14 +28,16 @@ import numpy as np
 
 from .cache import Entry
 from .embed import Embedded, clip_order
-from .errors import UserError
-from .files import file_digest
+from .errors import UserError, shown
+from .files import check_readable, file_digest, read_json
 from .targets import frame_targets
 from .task import Clip, Split, Task, read_task
+from .task_metadata import is_number
 
 log = logging.getLogger(__name__)
 
 COPY_BYTES = 64 << 20
+MOST_BYTES = 1 << 50  # of embeddings: they are mapped, not read
 
 
 def read_embedded_task(folder: Path) -> Task:
@@ -101,6 +104,10 @@ def import_embeddings(task: Task, model: str, root: Path) -> Embedded:
     return Embedded(embeddings, time.perf_counter() - started, copied)
 
 
+MOST_INTEGER = 10**18  # of a label that is a number
+HINT = "heareval writes one for each split"
+
+
 class _PlainUnpickler(pickle.Unpickler):
     """Refuses every class and function, so that unpickling can build plain values and call nothing."""
 
@@ -114,33 +121,58 @@ class _PlainUnpickler(pickle.Unpickler):
 def read_labels(path: Path) -> list[list[str]]:
     """The labels of each row in a file of pickled lists of strings and whole numbers, as strings.
 
+    Rows that are one list in the file are one list here, so that a small file takes little memory.
+
     Raises UserError for a file that holds anything else; nothing in it is executed.
     """
+    check_readable(path, HINT)
     try:
-        with path.open("rb") as file:
-            content = _PlainUnpickler(file).load()
-    except FileNotFoundError:
-        raise UserError(f"file not found: {path} (heareval writes one for each split)") from None
+        data = path.read_bytes()
+        _check_memo(data)
+        content = _PlainUnpickler(io.BytesIO(data)).load()
     except Exception as error:  # a crafted or torn file raises whatever it likes
         reason = f"{type(error).__name__}: {error}"
         raise UserError(f"{path}: not a pickle of plain lists of labels, and therefore not read ({reason})") from error
     if type(content) is not list:
         raise UserError(f"{path}: expected a list with the labels of each row, got a {type(content).__name__}")
+    rows: dict[int, list[str]] = {}
     for row, labels in enumerate(content):
-        if type(labels) is not list or not all(type(label) in (str, int) for label in labels):
-            raise UserError(f"{path}: row {row}: expected a list of strings or whole numbers, got {labels!s:.80}")
-    return [[str(label) for label in labels] for labels in content]
+        if id(labels) in rows:
+            continue
+        if type(labels) is not list or not all(map(_is_label, labels)):
+            raise UserError(f"{path}: row {row}: expected a list of strings or whole numbers, got {shown(labels)}")
+        rows[id(labels)] = [str(label) for label in labels]
+    return [rows[id(labels)] for labels in content]
+
+
+def _check_memo(data: bytes) -> None:
+    """Raise UnpicklingError for a pickle that names a place in its memo which it cannot have filled so far.
+
+    The memo is an array, and nine bytes that write to its two thousand millionth place take 8.5 GB.
+    """
+    for count, (opcode, argument, _) in enumerate(pickletools.genops(data)):
+        if opcode.name in ("PUT", "BINPUT", "LONG_BINPUT") and argument is not None and argument > count:
+            raise pickle.UnpicklingError(f"it writes to place {argument} of its memo after {count} steps")
+
+
+def _is_label(value: Any) -> bool:
+    return type(value) is str or (type(value) is int and abs(value) <= MOST_INTEGER)
+
+
+def _label_sets(labels: list[list[str]]) -> list[frozenset[str]]:
+    """The set of each row's labels, once for rows that are one list."""
+    lists = {id(row): row for row in labels}
+    sets = {key: frozenset(row) for key, row in lists.items()}
+    return [sets[id(row)] for row in labels]
 
 
 def _dimensions(folder: Path, split: str) -> tuple[int, int]:
     """(rows, dim) of a split's embeddings, checked against the size of their file."""
     path, data = folder / f"{split}.embedding-dimensions.json", folder / f"{split}.embeddings.npy"
-    for needed in (path, data):
-        if not needed.is_file():
-            raise UserError(f"file not found: {needed} (heareval writes one for each split)")
-    shape = _json(path)
-    if not isinstance(shape, list) or len(shape) != 2 or not all(type(n) is int and n > 0 for n in shape):
-        raise UserError(f"{path}: expected [rows, dim], got {shape!r}")
+    shape = read_json(path, HINT)
+    if not isinstance(shape, list) or len(shape) != 2 or not all(type(n) is int and 0 < n < 2**40 for n in shape):
+        raise UserError(f"{path}: expected [rows, dim], got {shown(shape)}")
+    check_readable(data, HINT, limit=MOST_BYTES)
     expected, size = shape[0] * shape[1] * 4, data.stat().st_size
     if size != expected:
         raise UserError(f"{data}: {size} bytes, expected {expected}: {shape[0]} rows of {shape[1]} float32 numbers")
@@ -151,7 +183,7 @@ def _clips_of_rows(path: Path, split: str, clips: Sequence[Clip], labels: list[l
     """A scene split's clips in row order."""
     if len(labels) != len(clips):
         raise UserError(f"{path}: {len(labels)} rows, but {split}.json has {len(clips)} clips")
-    given = [frozenset(row) for row in labels]
+    given = _label_sets(labels)
     known = [frozenset(clip.labels) for clip in clips]
     if given == known:
         return tuple(clips)
@@ -160,8 +192,8 @@ def _clips_of_rows(path: Path, split: str, clips: Sequence[Clip], labels: list[l
         return tuple(Clip(f"row_{i:06d}", labels=tuple(row)) for i, row in enumerate(labels))
     row = next(i for i in range(len(clips)) if given[i] != known[i])
     raise UserError(
-        f"{path}: row {row} has the labels {labels[row]}, but the clip there, {clips[row].name}, "
-        f"has {list(clips[row].labels)} in {split}.json: the folder's files do not belong together"
+        f"{path}: row {row} has the labels {shown(labels[row])}, but the clip there, {clips[row].name}, "
+        f"has {shown(list(clips[row].labels))} in {split}.json: the folder's files do not belong together"
     )
 
 
@@ -179,14 +211,14 @@ def _clips_of_frames(task: Task, split: str, clips: Sequence[Clip], labels: list
         raise UserError(
             f"{path}: labels of {len(labels)} rows, but {split}.filename-timestamps.json has another number"
         )
-    row = 0
+    given, row = _label_sets(labels), 0
     for name, times in frames:
         for target, at_ms in zip(frame_targets(by_name[name].events, times, task.labels), times, strict=True):
             expected = {task.labels[i] for i in np.flatnonzero(target)}
-            if set(labels[row]) != expected:
+            if given[row] != expected:
                 raise UserError(
-                    f"{path}: row {row} ({name} at {at_ms:g} ms) has the labels {sorted(set(labels[row]))}, but the "
-                    f"events of {split}.json give {sorted(expected)}: the folder's files do not belong together"
+                    f"{path}: row {row} ({name} at {at_ms:g} ms) has the labels {shown(sorted(given[row]))}, but the "
+                    f"events of {split}.json give {shown(sorted(expected))}: the folder's files do not belong together"
                 )
             row += 1
     return tuple(by_name[name] for name, _ in frames)
@@ -201,12 +233,12 @@ def _frames(task: Task, split: Split) -> list[tuple[str, np.ndarray]]:
 
 def _frames_in_file(path: Path) -> list[tuple[str, np.ndarray]]:
     """Clips and their timestamps in milliseconds, as filename-timestamps.json lists them."""
-    content = _json(path)
+    content = read_json(path, HINT)
     if not isinstance(content, list):
         raise UserError(f"{path}: expected a list of [file, milliseconds]")
     for row, entry in enumerate(content):
-        if not (isinstance(entry, list) and len(entry) == 2 and type(entry[0]) is str and _finite(entry[1])):
-            raise UserError(f"{path}: row {row}: expected [file, milliseconds], got {entry!r}")
+        if not (isinstance(entry, list) and len(entry) == 2 and type(entry[0]) is str and is_number(entry[1])):
+            raise UserError(f"{path}: row {row}: expected [file, milliseconds], got {shown(entry)}")
     frames = [
         (Path(name).name, np.array([ms for _, ms in rows], dtype=np.float64))
         for name, rows in itertools.groupby(content, key=lambda entry: entry[0])
@@ -237,16 +269,3 @@ def _chunks(
                 raise UserError(f"{task.folder}: {split}: NaN or infinite embedding in row {row}")
             yield [name for name, _ in part], chunk.reshape(len(part), frames, dim), np.stack([t for _, t in part])
             start += len(part) * frames
-
-
-def _finite(value: Any) -> bool:
-    return type(value) in (int, float) and math.isfinite(value)
-
-
-def _json(path: Path) -> Any:
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise UserError(f"file not found: {path} (heareval writes one for each split)") from None
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: not valid JSON: {error}") from error

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import csv
 import dataclasses
-import json
-import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from .errors import UserError
-from .files import json_digest
-from .scores import SCORES, score_kind
+from .errors import UserError, shown
+from .files import json_digest, read_json
+from .task_metadata import HINT, TaskMetadata, is_number, read_metadata
+from .vocabulary import read_vocabulary
 
-SPLIT_MODES = ("trainvaltest", "new_split_kfold", "presplit_kfold")
+LAST_MS = 1e8  # of an event: 27 hours, which no clip lasts; scoring needs memory for each second before it
 
 
 @dataclass(frozen=True)
@@ -113,40 +112,28 @@ def read_task(folder: Path, *, needs_audio: bool = True) -> Task:
     folder = Path(folder)
     if not folder.is_dir():
         raise UserError(f"task folder not found: {folder} (expected a folder with task_metadata.json)")
-    path = folder / "task_metadata.json"
-    metadata = _read_json(path)
-    if not isinstance(metadata, dict):
-        raise UserError(f"{path}: expected a JSON object with the task's settings")
-    embedding_type = _choice(path, metadata, "embedding_type", ("scene", "event"))
-    prediction_type = _choice(path, metadata, "prediction_type", ("multiclass", "multilabel"))
-    split_mode = _choice(path, metadata, "split_mode", SPLIT_MODES)
-    if embedding_type == "event" and prediction_type != "multilabel":
-        raise UserError(f"{path}: event tasks are multilabel, but prediction_type is {prediction_type!r}")
-    labels = _read_vocabulary(folder / "labelvocabulary.csv")
-    splits = tuple(
-        _read_split(folder, name, embedding_type, prediction_type, frozenset(labels))
-        for name in _split_names(path, metadata, split_mode)
-    )
-    params = _settings(path, metadata, "evaluation_params")
-    rates = sorted(int(p.name) for p in folder.iterdir() if p.is_dir() and p.name.isdigit())
+    metadata = read_metadata(folder / "task_metadata.json")
+    labels = read_vocabulary(folder / "labelvocabulary.csv")
+    splits = tuple(_read_split(folder, name, metadata, frozenset(labels)) for name in metadata.split_names)
+    rates = _sample_rates(folder)
     if needs_audio and not rates:
         raise UserError(f"{folder}: no audio folder (expected one named after its sample rate, such as 48000)")
     task = Task(
-        name=str(metadata.get("task_name", folder.name)),
-        version=str(metadata.get("version") or ""),
+        name=metadata.name,
+        version=metadata.version,
         folder=folder,
-        embedding_type=embedding_type,
-        prediction_type=prediction_type,
-        split_mode=split_mode,
+        embedding_type=metadata.embedding_type,
+        prediction_type=metadata.prediction_type,
+        split_mode=metadata.split_mode,
         splits=splits,
         labels=labels,
-        sample_duration_s=_duration(path, metadata.get("sample_duration")),
-        metrics=_metrics(path, metadata, embedding_type),
-        sample_rates=tuple(rates),
-        early_stop_on_score=_switch(path, metadata, "use_scoring_for_early_stopping"),
-        predictor_grid=_settings(path, params, "task_specific_param_grid"),
-        postprocessing_grid=_settings(path, params, "event_postprocessing_grid"),
-        mode=str(metadata.get("mode") or ""),
+        sample_duration_s=metadata.sample_duration_s,
+        metrics=metadata.metrics,
+        sample_rates=rates,
+        early_stop_on_score=metadata.early_stop_on_score,
+        predictor_grid=metadata.predictor_grid,
+        postprocessing_grid=metadata.postprocessing_grid,
+        mode=metadata.mode,
     )
     return dataclasses.replace(task, digest=content_digest(task))
 
@@ -181,106 +168,17 @@ def content_digest(task: Task) -> str:
     return json_digest([{name: getattr(task, name) for name in settings}, splits])[:12]
 
 
-def _read_json(path: Path) -> Any:
+def _sample_rates(folder: Path) -> tuple[int, ...]:
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise UserError(f"file not found: {path} (a HEAR task folder has one)") from None
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: not valid JSON: {error}") from error
+        names = [path.name for path in folder.iterdir() if path.is_dir()]
+    except OSError as error:
+        raise UserError(f"cannot read {folder}: {error.strerror}") from None
+    return tuple(sorted(int(name) for name in names if re.fullmatch("[1-9][0-9]{0,6}", name)))
 
 
-def _choice(path: Path, metadata: Mapping[str, Any], key: str, allowed: tuple[str, ...]) -> str:
-    value = metadata.get(key)
-    if value not in allowed:
-        raise UserError(f"{path}: {key} is {value!r}, expected one of: {', '.join(allowed)}")
-    return str(value)
-
-
-def _settings(path: Path, metadata: Mapping[str, Any], key: str) -> dict[str, Any]:
-    value = metadata.get(key)
-    if value is not None and not isinstance(value, dict):
-        raise UserError(f"{path}: {key} is {value!r}, expected a JSON object")
-    return dict(value or {})
-
-
-def _switch(path: Path, metadata: Mapping[str, Any], key: str) -> bool | None:
-    value = metadata.get(key)
-    if key in metadata and not isinstance(value, bool):
-        raise UserError(f"{path}: {key} is {value!r}, expected true or false")
-    return value
-
-
-def _duration(path: Path, value: Any) -> float | None:
-    if value is None:
-        return None
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
-        raise UserError(f"{path}: sample_duration is {value!r}, expected seconds above 0, or null")
-    return float(value)
-
-
-def _metrics(path: Path, metadata: Mapping[str, Any], embedding_type: str) -> tuple[str, ...]:
-    metrics = metadata.get("evaluation")
-    if not isinstance(metrics, list) or not metrics:
-        raise UserError(f"{path}: evaluation is {metrics!r}, expected a list of score names, the primary one first")
-    for name in metrics:
-        if not isinstance(name, str) or name not in SCORES:
-            raise UserError(f"{path}: unknown score {name!r} in evaluation, expected some of: {', '.join(SCORES)}")
-        if score_kind(name) != embedding_type:
-            raise UserError(
-                f"{path}: score {name!r} is for {score_kind(name)} tasks, this one's type is {embedding_type}"
-            )
-    return tuple(metrics)
-
-
-def _split_names(path: Path, metadata: Mapping[str, Any], split_mode: str) -> list[str]:
-    if split_mode == "trainvaltest":
-        default = ["train", "valid", "test"]
-    elif "nfolds" in metadata:
-        folds = metadata["nfolds"]
-        if isinstance(folds, bool) or not isinstance(folds, int):
-            raise UserError(f"{path}: nfolds is {folds!r}, expected a whole number")
-        default = [f"fold{i:02d}" for i in range(folds)]
-    else:
-        default = []
-    names = metadata.get("splits", default)
-    if not isinstance(names, list) or not all(isinstance(n, str) for n in names) or len(set(names)) != len(names):
-        raise UserError(f"{path}: splits is {names!r}, expected a list of different split names")
-    if split_mode == "trainvaltest" and set(names) != {"train", "valid", "test"}:
-        raise UserError(f"{path}: splits is {names!r}, but split_mode trainvaltest needs train, valid and test")
-    if split_mode != "trainvaltest" and len(names) < 3:
-        raise UserError(f"{path}: {len(names)} folds, but k-fold needs at least 3 (train, valid and test)")
-    return names
-
-
-def _read_vocabulary(path: Path) -> tuple[str, ...]:
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.DictReader(file)
-            rows = list(reader)
-    except FileNotFoundError:
-        raise UserError(f"file not found: {path} (a HEAR task folder has one, with columns idx,label)") from None
-    except UnicodeDecodeError as error:
-        raise UserError(f"{path}: not UTF-8 text: {error}") from error
-    if not rows or not {"idx", "label"} <= set(reader.fieldnames or ()):
-        raise UserError(f"{path}: expected the columns idx,label and at least one row")
-    try:
-        by_index = {int(row["idx"]): str(row["label"]) for row in rows}
-    except (TypeError, ValueError):
-        raise UserError(f"{path}: a value of the column idx is not an integer") from None
-    if sorted(by_index) != list(range(len(rows))):
-        raise UserError(f"{path}: idx must count 0, 1, 2, ... without gaps or repeats")
-    if any(row["label"] is None for row in rows):
-        raise UserError(f"{path}: a row has no label")
-    labels = tuple(by_index[i] for i in range(len(rows)))
-    if len(set(labels)) != len(labels):
-        raise UserError(f"{path}: a label is listed twice")
-    return labels
-
-
-def _read_split(folder: Path, name: str, embedding_type: str, prediction_type: str, known: frozenset[str]) -> Split:
+def _read_split(folder: Path, name: str, metadata: TaskMetadata, known: frozenset[str]) -> Split:
     path = folder / f"{name}.json"
-    content = _read_json(path)
+    content = read_json(path, HINT)
     if not isinstance(content, dict):
         raise UserError(f"{path}: expected a JSON object from file name to labels")
     if not content:
@@ -288,39 +186,45 @@ def _read_split(folder: Path, name: str, embedding_type: str, prediction_type: s
     clips = []
     for clip, entries in content.items():
         where = f"{path}: {clip}"
-        if Path(clip).name != clip or clip in ("", ".", ".."):
+        if Path(clip).name != clip or clip in ("", ".", "..") or "\0" in clip:
             raise UserError(f"{where}: expected a plain file name, without folders")
         if not isinstance(entries, list):
-            raise UserError(f"{where}: expected a list, got {entries!r}")
-        if embedding_type == "event":
+            raise UserError(f"{where}: expected a list, got {shown(entries)}")
+        if metadata.embedding_type == "event":
             clips.append(Clip(clip, events=tuple(_event(where, e, known) for e in entries)))
         else:
-            clips.append(Clip(clip, labels=_labels(where, entries, prediction_type, known)))
+            clips.append(Clip(clip, labels=_labels(where, entries, metadata.prediction_type, known)))
     return Split(name, tuple(clips))
 
 
 def _labels(where: str, entries: list[Any], prediction_type: str, known: frozenset[str]) -> tuple[str, ...]:
     labels = tuple(_label(where, entry, known) for entry in entries)
     if prediction_type == "multiclass" and len(labels) != 1:
-        raise UserError(f"{where}: a multiclass clip has exactly one label, this one has {len(labels)}: {entries!r}")
+        raise UserError(
+            f"{where}: a multiclass clip has exactly one label, this one has {len(labels)}: {shown(entries)}"
+        )
     return labels
 
 
 def _label(where: str, value: Any, known: frozenset[str]) -> str:
     if isinstance(value, bool) or not isinstance(value, str | int):
-        raise UserError(f"{where}: a label is a string or an integer, got {value!r}")
+        raise UserError(f"{where}: a label is a string or an integer, got {shown(value)}")
     if str(value) not in known:
-        raise UserError(f"{where}: label {value!r} is not in labelvocabulary.csv")
+        raise UserError(f"{where}: label {shown(value)} is not in labelvocabulary.csv")
     return str(value)
 
 
 def _event(where: str, entry: Any, known: frozenset[str]) -> Event:
     if not isinstance(entry, dict) or not {"label", "start", "end"} <= set(entry):
-        raise UserError(f"{where}: an event is an object with label, start and end (milliseconds), got {entry!r}")
+        raise UserError(f"{where}: an event is an object with label, start and end (milliseconds), got {shown(entry)}")
     start, end = entry["start"], entry["end"]
     for value in (start, end):
-        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value) or value < 0:
-            raise UserError(f"{where}: event times are milliseconds from 0 up, got {entry!r}")
+        if not is_number(value) or value < 0:
+            raise UserError(f"{where}: event times are milliseconds from 0 up, got {shown(entry)}")
+        if value > LAST_MS:
+            raise UserError(
+                f"{where}: an event at {value:g} ms, which is over a day; expected milliseconds: {shown(entry)}"
+            )
     if end < start:
-        raise UserError(f"{where}: the event ends ({end} ms) before it starts ({start} ms): {entry!r}")
+        raise UserError(f"{where}: the event ends ({end} ms) before it starts ({start} ms): {shown(entry)}")
     return Event(_label(where, entry["label"], known), float(start), float(end))

@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 
 from hear_exp.errors import UserError
 from hear_exp.heareval import import_embeddings, read_embedded_task, read_labels
-from hear_exp.settings import load_task, task_targets
+from hear_exp.plans import load_task
+from hear_exp.settings import task_targets
 from hear_exp.task import Event, read_task
 
 SCENES = {
@@ -350,14 +351,14 @@ def test_embeddings_that_are_not_finite_name_the_row(scenes, tmp_path):
 # The command ------------------------------------------------------------------------------------------------
 
 
-def test_options_without_effect_are_refused(scenes):
-    config = {"embeddings": {"name": "heareval", "path": str(scenes)}}
-    assert load_task(config, ["embeddings=heareval", "predictor.lr=1e-3", "seed=1"]).name == "hand"
+def test_options_without_effect_are_refused(scenes, compose):
+    path = f"embeddings.path={scenes}"
+    assert load_task(*compose("embeddings=heareval", path, "predictor.lr=1e-3", "seed=1")).name == "hand"
     for override, group in (("model=crepe", "model"), ("+model.options.x=1", "model"), ("task.path=a", "task")):
         with pytest.raises(UserError, match=f"{group} has no effect with embeddings=heareval: .*model/hand"):
-            load_task(config, [override])
+            load_task(*compose("embeddings=heareval", path, override))
     with pytest.raises(UserError, match="needs the folder that heareval wrote: embeddings"):
-        load_task({"embeddings": {"name": "heareval", "path": None}})
+        load_task(*compose("embeddings=heareval"))
 
 
 def test_a_run_is_named_after_the_folder(scenes, tmp_path):

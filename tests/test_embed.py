@@ -18,6 +18,7 @@ import soundfile
 from tiny import embed, tiny_encoder, write_task, write_wav
 
 from hear_exp.audio import read_clip, scan_clips
+from hear_exp.cache import Writer
 from hear_exp.embed import clip_order, embed_task
 from hear_exp.errors import UserError
 from hear_exp.task import Clip, Split, read_task
@@ -319,6 +320,67 @@ def test_two_processes_compute_each_clip_once(tmp_path, calls):
     assert calls() == [*TRIAL_OF_ONE, *[1] * 36]
     embed(folder, tmp_path / "alone", 0.01)
     assert files_of(tmp_path / "cache") == files_of(tmp_path / "alone")
+
+
+def test_the_one_that_waits_goes_on_where_the_killed_one_stopped(tmp_path, calls):
+    folder, root = write_task(tmp_path / "task", "multilabel"), tmp_path / "cache"
+    first = process(folder, root, 0.01, TINY_DELAY="0.1")
+    second = None
+    try:
+        wait_for(lambda: len(calls()) >= 8)
+        second = process(folder, root, 0.01, TINY_DELAY="0")
+        wait_for(lambda: len(calls()) >= 12)
+        first.send_signal(signal.SIGKILL)
+        output = second.communicate(timeout=60)[0]
+    finally:
+        for running in (first, second):
+            if running is not None:
+                running.kill()
+    assert second.returncode == 0
+    assert first.wait(10) == -signal.SIGKILL
+    assert int(output.split()[-1]) <= 36 - 8 + len(TRIAL_OF_ONE)
+    assert len(calls()) - len(TRIAL_OF_ONE) in (36, 37)  # the clip that was in flight is computed again
+    embed(folder, tmp_path / "alone", 0.01)
+    assert files_of(root) == files_of(tmp_path / "alone")
+
+
+def test_damaged_embeddings_are_computed_again(known, tmp_path, caplog):
+    """A zeroed file of the right size, as a power cut leaves it: a run says so and gets the right numbers."""
+    _, again = known
+    expected = files_of(tmp_path / "cache")
+    (path,) = (tmp_path / "cache").glob("*/*/embeddings.f32")
+    path.write_bytes(bytes(path.stat().st_size))
+    assert again() == 36
+    assert f"damaged embedding cache: {path} does not match its checksum; computing it again" in caplog.text
+    assert files_of(tmp_path / "cache") == expected
+
+
+def test_another_version_of_a_package_is_told_and_nothing_computed(known, tmp_path, caplog):
+    _, again = known
+    caplog.set_level(logging.INFO)
+    (path,) = (tmp_path / "cache").glob("*/*/versions.json")
+    versions = json.loads(path.read_text())
+    path.write_text(json.dumps({**versions, "torch": "1.0"}))
+    assert again() == 0
+    assert f"were computed with torch 1.0 (now {versions['torch']})" in caplog.text
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs Linux's device that is always full")
+def test_a_full_disk_loses_no_finished_batch(tmp_path, monkeypatch, calls):
+    folder, append, done = write_task(tmp_path / "task"), Writer.append, []
+
+    def filling(writer, *args):
+        if len(done) == 5:
+            writer._files["embeddings.f32"] = open("/dev/full", "ab")  # noqa: SIM115 - the writer closes it
+        append(writer, *args)
+        done.append(len(args[1]))
+
+    monkeypatch.setattr(Writer, "append", filling)
+    with pytest.raises(OSError, match="No space left on device") as caught:
+        embed(folder, tmp_path / "cache", batch_seconds=1.0)
+    assert str(caught.value.filename).endswith("partial/embeddings.f32")
+    monkeypatch.undo()
+    assert embed(folder, tmp_path / "cache")[1].computed_clips == 36 - sum(done) == 26
 
 
 @pytest.mark.parametrize(

@@ -226,6 +226,27 @@ def test_any_option_where_load_model_takes_any(module):
     assert Encoder(Model("m", name, options={"layer": 3})).identity["options"] == {"layer": 3}
 
 
+def test_weights_that_were_not_given(module, tmp_path):
+    """load_model asks for a file: the sentence says how to give it, and where it is."""
+    name = module("return Net()", "torch.load(model_file_path); return Net()")
+    for url, where in (("", ""), ("https://a.org/w.pt", ", its weights are at https://a.org/w.pt")):
+        with pytest.raises(UserError) as caught:
+            Encoder(Model("m", name, weights_url=url))
+        assert str(caught.value).startswith(f"model m: {name}.load_model('') failed: ")
+        assert str(caught.value).endswith(f"(no weights were given; if it needs some: model.weights=FILE{where})")
+    weights = tmp_path / "w.pt"
+    weights.write_text("no weights")
+    with pytest.raises(UserError) as caught:
+        Encoder(Model("m", name, str(weights), weights_url="https://a.org/w.pt"))
+    assert "model.weights" not in str(caught.value)
+
+
+def test_weights_that_have_no_default_and_were_not_given(module):
+    name = module('model_file_path="", gain=1.0):', "model_file_path):\n        open(model_file_path)")
+    with pytest.raises(UserError, match=r"FileNotFoundError.*\(no weights were given; .*model\.weights=FILE\)$"):
+        Encoder(Model("m", name))
+
+
 def test_a_models_own_user_error_stays_as_it_is(module):
     name = module("return Net()", "from hear_exp.errors import UserError; raise UserError('say what')")
     with pytest.raises(UserError, match=r"^say what$"):

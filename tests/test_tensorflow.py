@@ -63,6 +63,22 @@ def test_a_task_is_embedded_and_too_large_batches_are_halved(tmp_path, monkeypat
         embed_task(task, Encoder(MODEL), tmp_path / "none")
 
 
+def test_a_model_that_depends_on_the_batch_is_doubted(tmp_path, monkeypatch):
+    task = read_task(write_task(tmp_path / "task", clips=6, rate=16000))
+    assert embed_task(task, Encoder(MODEL), tmp_path / "good").doubts == ()
+    encoder = Encoder(MODEL)
+    original = encoder._module.get_scene_embeddings
+
+    def odd(audio, model):
+        embeddings = tensorflow.cast(original(audio, model), tensorflow.float64)
+        return embeddings - tensorflow.reduce_mean(embeddings)
+
+    monkeypatch.setattr(encoder._module, "get_scene_embeddings", odd)
+    alone, dtype = embed_task(task, encoder, tmp_path / "odd").doubts
+    assert "depend on the other clips of a batch" in alone
+    assert "get_scene_embeddings returns float64, expected float32" in dtype
+
+
 def test_memory_errors():
     assert is_out_of_memory(tensorflow.errors.ResourceExhaustedError(None, None, "OOM"))
     assert not is_out_of_memory(tensorflow.errors.InvalidArgumentError(None, None, "shape"))

@@ -51,8 +51,8 @@ class Writer:
         self._row_bytes = {name: row_bytes(name, dim) for name in file_names(timestamps)}
         clear_way(self._partial, folder=True)
         self._partial.mkdir(exist_ok=True)
-        for name in (*self._row_bytes, _JOURNAL, _DOUBTS, MANIFEST):
-            clear_way(self._partial / name)
+        for path in list(self._partial.iterdir()):
+            clear_way(path)
         remove_stale(self._partial)
         self.done: dict[ClipId, ClipRows] = {}
         self.doubts: tuple[str, ...] | None = None

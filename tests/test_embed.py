@@ -324,18 +324,20 @@ def test_two_processes_compute_each_clip_once(tmp_path, calls):
 
 def test_the_one_that_waits_goes_on_where_the_killed_one_stopped(tmp_path, calls):
     folder, root = write_task(tmp_path / "task", "multilabel"), tmp_path / "cache"
-    first = process(folder, root, 0.01, TINY_DELAY="0.1")
-    second = None
+    ready, go = [tmp_path / "ready0", tmp_path / "ready1"], [tmp_path / "go0", tmp_path / "go1"]
+    both = [process(folder, root, 0.01, *sync, TINY_DELAY="0.1") for sync in zip(ready, go, strict=True)]
+    first, second = both
     try:
+        wait_for(lambda: all(path.exists() for path in ready))
+        go[0].touch()
         wait_for(lambda: len(calls()) >= 8)
-        second = process(folder, root, 0.01, TINY_DELAY="0")
-        wait_for(lambda: len(calls()) >= 12)
+        go[1].touch()
+        wait_for(lambda: len(calls()) >= 14)
         first.send_signal(signal.SIGKILL)
         output = second.communicate(timeout=60)[0]
     finally:
-        for running in (first, second):
-            if running is not None:
-                running.kill()
+        for running in both:
+            running.kill()
     assert second.returncode == 0
     assert first.wait(10) == -signal.SIGKILL
     assert int(output.split()[-1]) <= 36 - 8 + len(TRIAL_OF_ONE)

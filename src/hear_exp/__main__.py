@@ -20,6 +20,7 @@ def run(config: dict[str, Any], folder: Path, choices: Choices) -> None:
     plans = make_plans(config, folder, choices)  # one, but for a task that HEAR published in parts
     from . import settings
     from .beside import write_curves, write_predictions, write_predictor
+    from .doubts import data_doubts
     from .gather import make_result
     from .parts import fit_of_part, join_results
     from .pictures import draw_pictures
@@ -35,6 +36,7 @@ def run(config: dict[str, Any], folder: Path, choices: Choices) -> None:
     with make_tracker(config["logger"], run_folder=folder, config=config, name=folder.name, **names) as tracker:
         results, pictures, stores = [], [], []
         for i, (task, protocol, changes, points, where) in enumerate(plans):
+            doubts = data_doubts(task)
             embedded = source.embed(task)
             with (
                 settings.make_problem(config, task, embedded.embeddings, protocol, source.device, where) as problem,
@@ -53,7 +55,7 @@ def run(config: dict[str, Any], folder: Path, choices: Choices) -> None:
                     predictor=config["predictor"]["name"],
                     protocol_changes=changes,
                     embed_seconds=embedded.seconds,
-                    doubts=embedded.doubts,
+                    doubts=(*doubts, *embedded.doubts),
                     identity=stores[-1].identity.digest,
                 )
                 pictures += draw_pictures(where, problem, outcome, result)

@@ -130,6 +130,55 @@ def test_training_that_diverges(multiclass):
     assert outcome.epochs_run < 30
 
 
+@pytest.mark.parametrize("kind", ["multiclass", "multilabel"])
+def test_float64_all_the_way(kind, request):
+    """Weights, losses and probabilities are those of float64 arithmetic, not float32 ones in a wider type."""
+    problem = replace(request.getfixturevalue(kind), precision="64-true")
+    outcome = fit(problem, test=True)
+    single = fit(replace(problem, precision="32-true"), test=True)
+    for name, value in outcome.weights.items():
+        if name != "layers.1.num_batches_tracked":
+            assert value.dtype == np.float64
+            assert not np.array_equal(value, value.astype(np.float32))
+            assert not np.array_equal(value, single.weights[name])
+    network = PredictorNetwork(16, 3, hidden_layers=1, hidden_dim=32).double().eval()
+    network.load_state_dict({name: torch.from_numpy(value) for name, value in outcome.weights.items()})
+
+    def logits(split: str) -> torch.Tensor:
+        rows = problem.embeddings.split_range(split)
+        with torch.no_grad():
+            return network(torch.from_numpy(problem.embeddings.array()[rows.start : rows.stop]).double())
+
+    activated = logits("test").softmax(dim=1) if kind == "multiclass" else logits("test").sigmoid()
+    assert outcome.tested.probabilities.dtype == np.float64
+    assert np.abs(outcome.tested.probabilities - activated.numpy()).max() < 1e-13
+    targets = torch.from_numpy(problem.targets()[problem.embeddings.split_range("valid")])
+    if kind == "multiclass":
+        expected = F.cross_entropy(logits("valid"), targets.argmax(dim=1))
+    else:
+        expected = F.binary_cross_entropy_with_logits(logits("valid"), targets.double())
+    assert outcome.validation_loss == pytest.approx(float(expected), rel=1e-13)
+
+
+def test_float64_neighbours(multiclass):
+    point = {"k": 5, "metric": "euclidean", "temperature": 0.5, "batch_size": 8}
+    job = FitJob(0, point, 0, folds(multiclass.task)[0], True)
+    double, single = (run_fit(replace(multiclass, precision=p), job).tested for p in ("64-true", "32-true"))
+    assert (double.probabilities.dtype, single.probabilities.dtype) == (np.float64, np.float32)
+    assert double.probabilities == pytest.approx(single.probabilities, abs=1e-4)
+    assert not np.array_equal(double.probabilities, double.probabilities.astype(np.float32))
+
+
+def test_predictions_that_are_not_finite_are_a_sentence(multiclass):
+    """A fold on which the winner's settings diverge, after a grid that was well."""
+    with pytest.raises(
+        UserError,
+        match=r"^the predictor chosen on validation predicts values that are not finite on test \(its fit ended by "
+        r"loss_not_finite in epoch 3\); the embeddings \(.*\) are float32 values from .* to .*, all of them finite",
+    ):
+        fit(multiclass, test=True, lr=1e38)
+
+
 def test_the_best_epoch_is_tested(multiclass):
     outcome = fit(multiclass, test=True)
     network = PredictorNetwork(16, 3, hidden_layers=1, hidden_dim=32)

@@ -160,3 +160,14 @@ def test_a_setting_is_missing():
     settings = {name: value for name, value in MLP.items() if name != "patience"}
     with pytest.raises(UserError, match=r"^predictor\.patience is missing, and this predictor needs it$"):
         expand_grid(settings, FIXED)
+
+
+def test_a_precision_without_effect_is_refused():
+    from hear_exp.grid import check_precision
+
+    neighbours, network = [{"k": 3}], [{"hidden_layers": 1}]
+    for precision in ("32-true", "64-true"):
+        check_precision(precision, neighbours)
+    check_precision("16-mixed", network)
+    with pytest.raises(UserError, match=r"^trainer\.precision=bf16-mixed has no effect on nearest neighbours"):
+        check_precision("bf16-mixed", neighbours)

@@ -1,15 +1,18 @@
 """Folds and grid: selection, refits, ties; the same outcome from any number of workers, and from disk."""
 
+import dataclasses
 import math
 import multiprocessing
 import time
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
 from tiny import MLP, grid, make_problem, same_weights
 
 from hear_exp import datamodule
+from hear_exp.batches import check_batches
+from hear_exp.cache import Embeddings
 from hear_exp.errors import UserError
 from hear_exp.fit import FitJob, FitOutcome, Problem, run_fit
 from hear_exp.options import check_workers
@@ -263,6 +266,107 @@ def test_last_batch_of_one_row(multiclass):
             search(stopping, [point, point], workers=workers)
     assert search(multiclass, [point], workers=1).folds[0].epochs_run == 3
     assert search(stopping, [{**LINEAR, "batch_size": 4, "max_epochs": 3}], workers=1).folds[0].epochs_run == 3
+
+
+def test_batches_of_one_row_are_found_on_all_folds_before_any_fit(kfold):
+    """21 clips a fold: train is 21 rows on each, in batches of 4 and of 20 one is left over, of 8 none is."""
+    stopping = replace(kfold, protocol=replace(kfold.protocol, last_batch_of_one="error"))
+    sentence = (
+        r"^21 training rows in batches of 4 leave a last batch of one row \(tested on fold00, fold01, fold02\); "
+        r"21 training rows in batches of 20 leave a last batch of one row \(tested on fold00, fold01, fold02\), on "
+        "which BatchNorm cannot train: HEAR 2021 stopped here too; protocol=fixed joins it"
+    )
+    points, fitted = grid(batch_size=(20, 8, 4, 20)), []
+    with pytest.raises(UserError, match=sentence):
+        search(stopping, points, workers=1, on_fit=fitted.append)
+    assert fitted == []
+    with pytest.raises(UserError, match=sentence):  # clips are counted before they are embedded
+        check_batches(stopping.task, stopping.protocol, points)
+    check_batches(stopping.task, stopping.protocol, [{**LINEAR, "batch_size": 4}, KNN])
+    check_batches(kfold.task, kfold.protocol, points)
+    with pytest.raises(UserError, match=r"^training needs at least two rows a batch"):
+        check_batches(kfold.task, kfold.protocol, grid(batch_size=(1,)))
+
+
+def test_batches_of_frames_are_known_once_they_are_embedded(events):
+    stopping = replace(events, protocol=replace(events.protocol, last_batch_of_one="error"))
+    rows = len(events.embeddings.split_range("train"))
+    points = grid(batch_size=(rows - 1,))
+    check_batches(stopping.task, stopping.protocol, points)
+    with pytest.raises(UserError, match=rf"^{rows} training rows in batches of {rows - 1} leave"):
+        search(stopping, points, workers=1)
+
+
+# Numbers that overflow --------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Scaled(Embeddings):
+    """Embeddings times ``factor``, the first value ``first``."""
+
+    factor: float = 1.0
+    first: float = 0.0
+
+    def array(self) -> np.ndarray:
+        array = super().array() * np.float32(self.factor)
+        array[0, 0] = self.first
+        return array
+
+
+def scaled(problem: Problem, **options) -> Problem:
+    fields = {field.name: getattr(problem.embeddings, field.name) for field in dataclasses.fields(Embeddings)}
+    return replace(problem, embeddings=Scaled(**fields, **options))
+
+
+@pytest.mark.parametrize("point", [MLP, LINEAR, KNN], ids=["mlp", "linear", "knn"])
+@pytest.mark.parametrize("kind", ["multiclass", "events"])
+def test_embeddings_that_overflow_are_refused_before_training(kind, point, request):
+    problem, fitted = request.getfixturevalue(kind), []
+    for changes, described in (
+        (
+            {"factor": 1e30},
+            r"float32 values from .* to .*e\+\d\d, all of them finite; .*magnitudes up to 4\.61e\+18",
+        ),
+        ({"first": math.nan}, r"float32 values from .*, \d\.\d+% of them not finite; "),
+        ({"first": -math.inf}, r"float32 values from .*, \d\.\d+% of them not finite; "),
+    ):
+        sentence = rf"^no predictor can train on these embeddings \(.*\): {described}.*float16.*normalisation"
+        with pytest.raises(UserError, match=sentence):
+            search(scaled(problem, **changes), [point], workers=1, on_fit=fitted.append)
+    assert fitted == []
+
+
+def test_float16_overflows_earlier_and_float64_later(multiclass):
+    large = scaled(multiclass, first=1e5)
+    with pytest.raises(UserError, match=r"trainer\.precision=16-mixed magnitudes up to 6\.55e\+04 work"):
+        search(replace(large, precision="16-mixed"), [MLP], workers=1)
+    search(large, [{**MLP, "max_epochs": 3}], workers=1)
+    search(replace(scaled(multiclass, factor=1e30), precision="64-true"), [{**MLP, "max_epochs": 3}], workers=1)
+
+
+@pytest.mark.parametrize("kind", ["multiclass", "multilabel", "events"])
+@pytest.mark.parametrize("by_loss", [False, True])
+def test_all_grid_points_that_diverge_at_once_are_a_sentence(kind, by_loss, request):
+    problem = request.getfixturevalue(kind)
+    problem = replace(problem, task=replace(problem.task, early_stop_on_score=not by_loss))
+    sentence = (
+        r"^all 2 grid points ended with loss that is not finite at their first validation; the embeddings \(.*\) are "
+        r"float32 values from \S+ to \S+, all of them finite: try a predictor\.lr below 1e\+38, or .*float16"
+    )
+    with pytest.raises(UserError, match=sentence):
+        search(problem, grid(lr=(2e38, 1e38)), workers=1)
+    outcome = search(problem, grid(lr=(1e38, 1e-2)), workers=1)  # one of them that is well is enough
+    assert outcome.winner == 1
+
+
+@pytest.mark.parametrize("kind", ["multiclass", "events"])
+def test_neighbours_whose_distances_overflow_are_a_sentence(kind, request, monkeypatch):
+    monkeypatch.setattr("hear_exp.search.check_range", lambda problem: None)
+    problem = scaled(request.getfixturevalue(kind), first=math.nan)
+    with pytest.raises(
+        UserError, match=r"^all 1 grid points ended with distances that are not finite .* try embeddings"
+    ):
+        search(problem, [{**KNN, "k": 1000}], workers=1)
 
 
 # Workers ----------------------------------------------------------------------------------------------------

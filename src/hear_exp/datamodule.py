@@ -11,6 +11,7 @@ import numpy as np
 import pytorch_lightning as pl
 import torch
 
+from .batches import check_two_rows, single_row_error
 from .cache import EMBEDDINGS, Embeddings
 from .errors import UserError
 from .task import Fold
@@ -144,17 +145,9 @@ class EmbeddingDataModule(pl.LightningDataModule):
         self._train = Rows(self._ranges["train"], batch_size, shuffle, seed, join_single=needs_two_rows)
         if needs_two_rows:
             count = len(self._train)
-            if count == 1 or batch_size == 1:
-                raise UserError(
-                    f"training needs at least two rows a batch (BatchNorm): {count} training rows, "
-                    f"batch_size {batch_size}"
-                )
+            check_two_rows(count, batch_size)
             if last_batch_of_one == "error" and count % batch_size == 1:
-                raise UserError(
-                    f"{count} training rows in batches of {batch_size} leave a last batch of one row, on which "
-                    "BatchNorm cannot train: HEAR 2021 stopped here too; protocol=fixed joins it to the batch "
-                    "before, or choose another predictor.batch_size"
-                )
+                raise single_row_error({(count, batch_size): ()})
 
     def train_dataloader(self) -> Batches:
         """Training batches; shuffled anew each epoch where the protocol shuffles."""

@@ -17,8 +17,10 @@ import pytorch_lightning as pl
 import torch
 from pytorch_lightning.plugins.environments import LightningEnvironment
 
+from .batches import needs_two_rows
 from .cache import Embeddings
 from .datamodule import Batches, EmbeddingDataModule
+from .embedding_range import not_finite_predictions
 from .errors import UserError
 from .events import Postprocessing, decode_grid
 from .knn import nearest_neighbour_probabilities
@@ -207,7 +209,8 @@ def _predict(problem: Problem, job: FitJob, weights: Mapping[str, torch.Tensor],
 def _fit_neighbours(problem: Problem, job: FitJob) -> FitOutcome:
     values = _neighbours(problem, job, "valid")
     score, postprocessing = _judge_probabilities(problem, job.fold.valid, values)
-    return FitOutcome(job, score, 0, 0, "no training", postprocessing, (), {}, 0.0)
+    ended = "no training" if np.isfinite(values).all() else "distances_not_finite"
+    return FitOutcome(job, score, 0, 0, ended, postprocessing, (), {}, 0.0)
 
 
 def _neighbours(problem: Problem, job: FitJob, part: str) -> np.ndarray:
@@ -215,7 +218,12 @@ def _neighbours(problem: Problem, job: FitJob, part: str) -> np.ndarray:
     data = _data(problem, job, seed=0)
     queries = data.val_dataloader() if part == "valid" else data.test_dataloader()
     return nearest_neighbour_probabilities(
-        data.train_dataloader(), queries, k=hyper["k"], metric=hyper["metric"], temperature=hyper["temperature"]
+        data.train_dataloader(),
+        queries,
+        k=hyper["k"],
+        metric=hyper["metric"],
+        temperature=hyper["temperature"],
+        dtype=torch.float64 if problem.precision == "64-true" else torch.float32,
     ).numpy()
 
 
@@ -227,6 +235,8 @@ def _test(problem: Problem, outcome: FitOutcome) -> TestOutcome:
         weights = {name: torch.from_numpy(array) for name, array in outcome.weights.items()}
         logits = _predict(problem, job, weights, _data(problem, job, seed=0).test_dataloader())
         values = probabilities(logits, task.prediction_type, problem.protocol.probabilities)
+    if not np.isfinite(values).all():
+        raise not_finite_predictions(problem, outcome)
     split, undefined = job.fold.test, dict[str, str]()
     if not _is_event(task):
         scores = _scene_scores(problem, split, values, task.metrics, undefined)
@@ -319,7 +329,8 @@ def _is_event(task: Task) -> bool:
 def _network(problem: Problem, hyper: Mapping[str, Any]) -> PredictorNetwork:
     names = ("hidden_layers", "hidden_dim", "dropout", "initialization")
     given = {name: hyper[name] for name in names if name in hyper}
-    return PredictorNetwork(problem.embeddings.dim, len(problem.task.labels), **given)
+    network = PredictorNetwork(problem.embeddings.dim, len(problem.task.labels), **given)
+    return network.double() if problem.precision == "64-true" else network
 
 
 def _data(problem: Problem, job: FitJob, seed: int) -> EmbeddingDataModule:
@@ -331,7 +342,7 @@ def _data(problem: Problem, job: FitJob, seed: int) -> EmbeddingDataModule:
         shuffle=problem.protocol.shuffle and "k" not in job.hyperparameters,
         seed=seed,
         in_memory=problem.in_memory,
-        needs_two_rows=job.hyperparameters.get("hidden_layers", 0) > 0,
+        needs_two_rows=needs_two_rows(job.hyperparameters),
         last_batch_of_one=problem.protocol.last_batch_of_one,
     )
 

@@ -69,6 +69,15 @@ def expand_grid(settings: Mapping[str, Any], protocol: Protocol) -> list[dict[st
     return points
 
 
+def check_precision(precision: str, points: Sequence[Mapping[str, Any]]) -> None:
+    """Raise UserError for a precision that has no effect on the predictor: nearest neighbours do not train."""
+    if precision.endswith("-mixed") and any("k" in point for point in points):
+        raise UserError(
+            f"trainer.precision={precision} has no effect on nearest neighbours, which are computed in float32, or in "
+            "float64 with trainer.precision=64-true"
+        )
+
+
 def _check_names(settings: Mapping[str, Any]) -> None:
     """Nearest neighbours (which have k), a linear classifier (no hidden_layers) and the network differ in theirs."""
     kind = NEIGHBOURS if "k" in settings else NETWORK if "hidden_layers" in settings else LINEAR

@@ -10,10 +10,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from .batches import check_batches
 from .choices import Choices
 from .configs import names_in, shipped
 from .errors import UserError
-from .grid import apply_task_grid, expand_grid
+from .grid import apply_task_grid, check_precision, expand_grid
 from .model_choice import check_model, describe_model
 from .options import check_options
 from .protocol import Protocol, changed_fields, protocol_from_config
@@ -187,7 +188,10 @@ def make_grid(config: Config, task: Task, protocol: Protocol, choices: Choices) 
     """The grid points to search, the task's own settings in the place of defaults the user did not touch."""
     predictor = {name: value for name, value in config["predictor"].items() if name != "name"}
     chosen: Sequence[str] = sorted(choices.options_in("predictor"))
-    return _expand(apply_task_grid(predictor, task.predictor_grid, chosen), protocol)
+    points = _expand(apply_task_grid(predictor, task.predictor_grid, chosen), protocol)
+    check_batches(task, protocol, points)
+    check_precision(config["trainer"]["precision"], points)
+    return points
 
 
 def _expand(predictor: Mapping[str, Any], protocol: Protocol) -> list[dict[str, Any]]:

@@ -117,7 +117,7 @@ class PredictorModule(pl.LightningModule):
     def validation_step(self, batch: tuple[torch.Tensor, torch.Tensor], batch_idx: int) -> None:
         """Collect a batch's logits and targets."""
         embeddings, targets = batch
-        self._outputs.append((self(embeddings).float(), targets))
+        self._outputs.append((_at_least_float32(self(embeddings)), targets))
 
     def on_validation_epoch_end(self) -> None:
         """Score the whole split at once: event scores need whole clips, average precision all rows."""
@@ -131,11 +131,16 @@ class PredictorModule(pl.LightningModule):
 
     def predict_step(self, batch: tuple[torch.Tensor, torch.Tensor], batch_idx: int) -> torch.Tensor:
         """Logits (rows, labels)."""
-        return self(batch[0]).float()
+        return _at_least_float32(self(batch[0]))
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """Adam without weight decay."""
         return torch.optim.Adam(self.parameters(), lr=self._lr, fused=self.device.type in ("cpu", "cuda"))
+
+
+def _at_least_float32(logits: torch.Tensor) -> torch.Tensor:
+    """Mixed precision's 16 bits in float32; float64 as it is."""
+    return logits if logits.dtype == torch.float64 else logits.float()
 
 
 @dataclass

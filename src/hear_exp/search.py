@@ -10,6 +10,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from .audio import cpu_count
+from .batches import check_batches
+from .embedding_range import check_finite_fits, check_range
 from .errors import UserError
 from .fit import FitJob, FitOutcome, Problem, run_fit, run_test
 from .fit_store import FitStore
@@ -49,10 +51,14 @@ def search(
     Fits are kept in ``store`` as they end, and those it holds already are not done again; ``on_fit`` hears of both.
     """
     started = time.perf_counter()
+    rows = {split.name: len(problem.embeddings.split_range(split.name)) for split in problem.task.splits}
+    check_batches(problem.task, problem.protocol, points, rows)
+    check_range(problem)
     triples = folds(problem.task)
     jobs = [FitJob(i, point, 0, triples[0], test=False) for i, point in enumerate(points)]
     with _Runner(problem, workers, len(jobs) + len(triples) - 1, on_fit, on_progress, store) as run:
         grid = run(jobs)
+        check_finite_fits(grid, problem)
         _tell_ended_by_quirk(grid, "grid points", problem)
         winner = best_point(grid, problem)
         chosen = grid[winner].job

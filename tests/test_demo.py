@@ -13,6 +13,7 @@ import soundfile
 from hear_exp import demo
 from hear_exp.demo import DEMO_TASKS, DEMO_VERSION, ensure_demo_task, write_demo_task
 from hear_exp.errors import UserError
+from hear_exp.files import temporary_name
 from hear_exp.task import Task, folds, read_task
 
 KINDS = {
@@ -209,7 +210,9 @@ def test_a_killed_run_leaves_nothing_that_counts(tmp_path, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         ensure_demo_task("demo_folds", folder, progress=stop)
     assert not folder.exists()
-    leftover = tmp_path / ".demo_folds.tmp"
+    assert [path.name for path in tmp_path.iterdir()] == [".demo_folds.lock"]  # whatever Python could still tidy up
+    leftover = temporary_name(folder)  # of a process that could not
+    (leftover / "44100" / "fold00").mkdir(parents=True)
     (leftover / "44100" / "fold00" / "stray.wav").write_bytes(b"half")
     ensure_demo_task("demo_folds", folder)
     assert not leftover.exists()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import hashlib
 import json
@@ -15,10 +16,10 @@ from typing import Any
 
 import numpy as np
 import soundfile
-from filelock import FileLock
 from numpy.random import PCG64, Generator
 
 from .errors import UserError
+from .files import locked, read_json, remove_leftovers, remove_stale, temporary_name
 from .synth import BANK, RATE, Signal, fade, log_uniform, noise, note, scaled
 
 DEMO_VERSION = "demo-1"
@@ -225,13 +226,19 @@ def ensure_demo_task(name: str, folder: Path, *, progress: Callable[[int, int], 
     folder = Path(folder)
     if _is_there(name, folder):
         return folder
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(folder.with_name(f".{folder.name}.lock")):
+    with locked(folder.with_name(f".{folder.name}.lock"), f"another process generates {name}; waiting for it"):
         if not _is_there(name, folder):
-            building = folder.with_name(f".{folder.name}.tmp")
-            shutil.rmtree(building, ignore_errors=True)  # we hold the lock, so its builder is dead
-            write_demo_task(_TASKS[name], building, progress=progress)
-            os.replace(building, folder)
+            remove_leftovers(folder)  # we hold the lock, so their builders are dead
+            remove_stale(folder.parent)
+            building = temporary_name(folder)
+            try:
+                write_demo_task(_TASKS[name], building, progress=progress)
+                os.replace(building, folder)
+            except OSError as error:
+                if not _is_there(name, folder):  # there: of another machine, which the lock does not reach
+                    raise UserError(f"cannot write {folder}: {error.strerror or error}") from error
+            finally:
+                shutil.rmtree(building, ignore_errors=True)
     return folder
 
 
@@ -241,9 +248,9 @@ def _is_there(name: str, folder: Path) -> bool:
         return False
     mend = f"remove {folder} to have it generated anew"
     try:
-        metadata = json.loads((folder / "task_metadata.json").read_text(encoding="utf-8"))
+        metadata = read_json(folder / "task_metadata.json")
         found = (metadata["task_name"], metadata["version"])
-    except (OSError, ValueError, LookupError, TypeError) as error:
+    except (ValueError, LookupError, TypeError) as error:
         raise UserError(f"{folder} is there but is not demo task {name} ({error}): {mend}") from error
     if found != (name, DEMO_VERSION):
         held, expected = " version ".join(map(str, found)), f"{name} version {DEMO_VERSION}"
@@ -262,8 +269,9 @@ def write_demo_task(
     for split in task.clips:
         (folder / str(RATE) / split).mkdir(parents=True)
     content: dict[str, dict[str, Entries]] = {split: {} for split in task.clips}
-    with ThreadPoolExecutor(workers) as pool:
+    with ThreadPoolExecutor(workers) as pool, contextlib.ExitStack() as stack:
         clips = pool.map(lambda job: _write_clip(task, folder, *job), jobs)
+        stack.callback(clips.close)  # type: ignore[attr-defined]  # Ctrl-C does not wait for the clips to come
         for done, ((split, _), (clip, entries)) in enumerate(zip(jobs, clips, strict=True), start=1):
             content[split][clip] = entries
             if progress is not None:
@@ -283,5 +291,9 @@ def _write_clip(task: DemoTask, folder: Path, split: str, index: int) -> tuple[s
     peak = 10 ** (rng.uniform(*task.peak_db) / 20)
     pcm = np.round(signal * (peak * 32767 / np.abs(signal).max())).astype(np.int16)
     clip = f"{split}_{index:04d}.wav"
-    soundfile.write(folder / str(RATE) / split / clip, pcm, RATE, subtype="PCM_16")
+    path = folder / str(RATE) / split / clip
+    try:
+        soundfile.write(path, pcm, RATE, subtype="PCM_16")
+    except soundfile.LibsndfileError as error:  # a full disk, which it does not number
+        raise UserError(f"cannot write {path}: {str(error).rstrip('.')}") from error
     return clip, entries

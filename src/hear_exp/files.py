@@ -115,9 +115,14 @@ def _reason(error: Exception) -> str:
 
 def temporary_name(path: Path) -> Path:
     """A name beside ``path`` that no process of any machine uses: what is built there is renamed when it is whole."""
-    host = re.sub(r"[^\w-]", "_", socket.gethostname())[:32]
     # The host tells a person who left it; the random part makes it unique (process ids repeat across nodes).
-    return path.with_name(f".{path.name[:120]}.{host}.{os.getpid()}.{secrets.token_hex(4)}.tmp")
+    return path.with_name(f"{_temporary_stem(path)}{os.getpid()}.{secrets.token_hex(4)}.tmp")
+
+
+def _temporary_stem(path: Path) -> str:
+    """How this machine's temporary names for ``path`` begin."""
+    host = re.sub(r"[^\w-]", "_", socket.gethostname())[:32]
+    return f".{path.name[:120]}.{host}."
 
 
 @contextlib.contextmanager
@@ -164,6 +169,21 @@ def write_json(path: Path, content: Any, indent: int | None = 1) -> Path:
     return write_text(path, json.dumps(content, indent=indent, allow_nan=False) + "\n")
 
 
+def remove_leftovers(path: Path) -> None:
+    """Remove what this machine's processes left of building ``path``. The caller holds the lock that they held."""
+    stem = _temporary_stem(path)
+    for left in path.parent.glob(".*.tmp"):
+        if left.name.startswith(stem) and _TEMPORARY.match(left.name):
+            _remove(left)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
+
+
 def remove_stale(folder: Path, older_than_s: float = STALE_SECONDS) -> list[Path]:
     """Remove what ``temporary_name`` made in ``folder`` and a killed process left there; returns what went."""
     gone = []
@@ -171,10 +191,7 @@ def remove_stale(folder: Path, older_than_s: float = STALE_SECONDS) -> list[Path
         try:
             if not _TEMPORARY.match(path.name) or time.time() - path.lstat().st_mtime < older_than_s:
                 continue
-            if path.is_dir() and not path.is_symlink():
-                shutil.rmtree(path, ignore_errors=True)
-            else:
-                path.unlink(missing_ok=True)
+            _remove(path)
             gone.append(path)
         except OSError:
             continue  # another process's, or it went meanwhile

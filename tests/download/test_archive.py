@@ -12,16 +12,16 @@ from tiny import write_task
 
 from hear_exp.download import archive as module
 from hear_exp.download.archive import (
-    DiskFullError,
     check_space,
     check_whole,
     human_size,
     install,
     md5_of,
     parse_md5,
-    unpack,
 )
+from hear_exp.download.unpack import StorageError, unpack
 from hear_exp.errors import UserError
+from hear_exp.files import temporary_name
 
 HEX = "d41d8cd98f00b204e9800998ecf8427e"  # of nothing
 
@@ -90,8 +90,9 @@ def test_permissions_are_plain(tmp_path):
 
 
 def test_leftovers_of_a_killed_process_are_removed(tmp_path, file):
-    (tmp_path / "tasks" / ".unpacking-tiny.tar.gz").mkdir(parents=True)
-    (tmp_path / "tasks" / ".unpacking-tiny.tar.gz" / "half").write_text("x")
+    left = temporary_name(tmp_path / "tasks" / "tiny.tar.gz")
+    left.mkdir(parents=True)
+    (left / "half").write_text("x")
     install_in(tmp_path / "tasks", file)
     assert [path.name for path in (tmp_path / "tasks").iterdir()] == ["tiny-v1-full"]
 
@@ -143,7 +144,7 @@ def test_hostile_archives_leave_nothing(tmp_path, packed, kind):
 
 def test_a_member_larger_than_the_disk(tmp_path, file, monkeypatch):
     monkeypatch.setattr(module.shutil, "disk_usage", lambda path: SimpleNamespace(free=10))
-    with pytest.raises(DiskFullError, match="the disk is full"):
+    with pytest.raises(StorageError, match="the disk is full"):
         unpack(file, tmp_path / "out")
 
 
@@ -199,7 +200,7 @@ def test_the_disk_fills_up(tmp_path, file, monkeypatch):
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(module.shutil, "copyfileobj", full)
-    with pytest.raises(DiskFullError, match="the disk is full"):
+    with pytest.raises(StorageError, match="the disk is full"):
         install_in(tmp_path / "tasks", file)
     assert not list((tmp_path / "tasks").iterdir())
 
@@ -241,5 +242,5 @@ def test_human_size(size, text):
 
 def test_check_space(tmp_path):
     check_space(tmp_path / "not/there/yet", 1, "a task")
-    with pytest.raises(DiskFullError, match=r"^a task needs about 1000000\.0 TB of disk space, but .* has .* free"):
+    with pytest.raises(StorageError, match=r"^a task needs about 1000000\.0 TB of disk space, but .* has .* free"):
         check_space(tmp_path / "not/there/yet", 1e18, "a task")

@@ -20,7 +20,7 @@ from tiny import write_task
 from hear_exp import cli, plans
 from hear_exp.download import __main__ as download
 from hear_exp.download import origins
-from hear_exp.download.archive import DiskFullError
+from hear_exp.download.unpack import StorageError
 from hear_exp.errors import UserError
 from hear_exp.task import read_task
 
@@ -298,7 +298,7 @@ def test_the_question_comes_before_the_download(server, fetch):
 def test_a_full_disk(server, fetch, monkeypatch):
     def full(folder, needed, what):
         assert needed == 3 * len(server.files[FILE])
-        raise DiskFullError("no room")
+        raise StorageError("no room")
 
     monkeypatch.setattr(download, "check_space", full)
     assert fetch(*from_(server)) == "hear_exp: no room"

@@ -1,8 +1,12 @@
 """Transfers from a real server on this machine that breaks off, is busy, ignores ranges or lies."""
 
+import email.message
 import email.utils
+import io
 import socket
 import time
+import urllib.error
+import urllib.request
 from types import SimpleNamespace
 
 import pytest
@@ -218,3 +222,72 @@ def test_json_and_text(server, pauses):
 def test_patience_that_makes_no_sense(field, value):
     with pytest.raises(UserError, match=f"^download.{field} is {value!r}, expected"):
         Patience(**{field: value})
+
+
+# Where a server sends us, and what it says ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("target", ["ftp://host/a", "file:///etc/passwd", "data:,x", "gopher://host/a"])
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+def test_redirects_lead_to_the_web_only(server, part, pauses, target, status):
+    server.faults = [(status, {"Location": target})]
+    with pytest.raises(UserError) as caught:
+        get(server, part)
+    assert f"the server sends on to '{target}', which is not http or https; not followed" in str(caught.value)
+    assert not part.exists()
+    assert pauses == []
+
+
+def test_a_redirect_on_the_web_is_followed(server, part):
+    server.faults = [(302, {"Location": f"{server.address}/files/{NAME}"})]
+    get(server, part)
+    assert part.read_bytes() == CONTENT
+
+
+def test_https_does_not_lead_to_http():
+    request = urllib.request.Request("https://host/a")
+    headers = email.message.Message()
+    headers["Location"] = "http://host/a"
+    with pytest.raises(UserError, match="sends on to 'http://host/a', which is not https; not followed"):
+        module._Redirects().http_error_302(request, io.BytesIO(), 302, "Found", headers)
+
+
+def test_nothing_but_http_is_opened():
+    for url in ("ftp://host/a", "file:///etc/passwd"):
+        with pytest.raises(urllib.error.URLError, match="unknown url type"):
+            module._opener().open(url)
+
+
+@pytest.mark.parametrize("url", ["http://[", "http://host:port/a", "http://host/a b", "http://" + "a" * 80 + ".b/"])
+def test_what_is_no_address(part, pauses, url):
+    with pytest.raises(UserError):
+        fetch(url, part, None, SOON, lambda *position: None)
+
+
+@pytest.mark.parametrize("content", [b"[" * 100_000, b"\xff", b'{"a": 1', b""])
+def test_json_that_is_none(server, content):
+    server.files["record.json"] = content
+    with pytest.raises(UserError, match="expected JSON, got something else"):
+        fetch_json(f"{server.address}/files/record.json", SOON)
+
+
+def test_json_without_end(server, monkeypatch):
+    monkeypatch.setattr(module, "LONGEST_JSON", 1000)
+    server.files["record.json"] = b" " * 2000
+    with pytest.raises(UserError, match="expected JSON, got more than 1000 bytes"):
+        fetch_json(f"{server.address}/files/record.json", SOON)
+
+
+def test_no_route_to_a_host_may_pass(server, part, monkeypatch, pauses):
+    """Errors of the network that Python has no class for are a broken connection, on the way too."""
+    real, left = module._opener().open, iter(range(1))
+
+    def unroutable(*arguments, **options):
+        if next(left, None) is not None:
+            raise OSError(113, "No route to host")
+        return real(*arguments, **options)
+
+    monkeypatch.setattr(module, "_opener", lambda: SimpleNamespace(open=unroutable))
+    get(server, part)
+    assert part.read_bytes() == CONTENT
+    assert len(pauses) == 1

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
 from omegaconf import OmegaConf
 
 from ..choices import Choices
@@ -18,12 +17,14 @@ from ..cli import start
 from ..configs import names_in, shipped
 from ..demo import ensure_demo_task
 from ..errors import UserError
+from ..files import check_readable, locked
 from ..progress import human_size, progress
 from ..task import Task
-from .archive import UNPACKED_PER_PACKED, DiskFullError, check_place, check_space, install, md5_of
+from .archive import UNPACKED_PER_PACKED, check_place, check_space, install, md5_of
 from .fetch import Patience, fetch
 from .origins import Origin, Wanted, find_origins, md5_beside, wanted_archives
 from .resample import check_rate, resample_task
+from .unpack import ContentError, StorageError
 
 log = logging.getLogger(__name__)
 
@@ -140,7 +141,7 @@ def _download(wanted: Sequence[Wanted], options: Options, folders: list[Path]) -
             obtain(origin, options.patience)
             folders.append(origin.wanted.place)
         except UserError as error:
-            if len(origins) == 1 or isinstance(error, DiskFullError):
+            if len(origins) == 1 or isinstance(error, StorageError):
                 raise
             log.error("%s", error)
             failed.append(error)
@@ -173,8 +174,9 @@ def ask(origins: Sequence[Origin], options: Options) -> None:
 def obtain(origin: Origin, patience: Patience) -> None:
     """Download, verify and install one archive, unless another process has done so meanwhile.
 
-    What has arrived of a transfer that ends early is kept, and the next call goes on from there. Raises UserError
-    for an archive that cannot be had, or is not what it should be; such a download is removed.
+    What has arrived is kept, and the next call goes on from there, whatever ends this one: only an archive that is not
+    what it should be is removed. Raises UserError for one that cannot be had, StorageError where the disk or the
+    system fails.
     """
     wanted = origin.wanted
     with _locked(wanted.place.parent, wanted.filename) as work:
@@ -191,22 +193,25 @@ def obtain(origin: Origin, patience: Patience) -> None:
             archive = origin.file or part
             _verify(archive, origin)
             _install(archive, wanted.place.parent, lambda name: wanted.place)
-        except DiskFullError:
-            raise
-        except UserError as error:
+        except ContentError as error:
             if not origin.url:
                 raise
             part.unlink(missing_ok=True)
             what = str(error).replace(str(part), origin.url)
             raise UserError(f"{what}. The download was removed; the same command fetches it anew") from error
+        except StorageError as error:
+            if not origin.url:
+                raise
+            raise StorageError(f"{error}. The download is kept ({part}); the same command goes on with it") from error
         part.unlink(missing_ok=True)
     log.info("%s is ready: %s", wanted.task, wanted.place)
 
 
 def install_file(archive: Path, config: Mapping[str, Any], tasks: Sequence[Mapping[str, Any]]) -> Task:
     """Install an archive on disk: as the task in ``tasks`` if there is one, else as a folder of its own name."""
-    if not archive.is_file():
+    if not archive.exists():
         raise UserError(f"download.archive: file not found: {archive}")
+    check_readable(archive, limit=sys.maxsize)
     wanted = [item for task in tasks for item in wanted_archives(task)]
     places = {item.archive: item.place for item in wanted}
     if len(wanted) == 1 and is_there(wanted[0]):
@@ -234,16 +239,19 @@ def install_file(archive: Path, config: Mapping[str, Any], tasks: Sequence[Mappi
 
 
 def _verify(archive: Path, origin: Origin) -> None:
-    size = archive.stat().st_size
-    if origin.size is not None and size != origin.size:
-        raise UserError(f"{origin.where} has {size} bytes, expected {origin.size}")
-    if origin.md5 is None:
-        log.warning("%s could not be verified: no checksum is known for it", origin.where)
-        return
-    with progress(f"verifying {origin.wanted.task}", "bytes") as bar:
-        found = md5_of(archive, lambda position: bar(position, size))
+    try:
+        size = archive.stat().st_size
+        if origin.size is not None and size != origin.size:
+            raise ContentError(f"{origin.where} has {size} bytes, expected {origin.size}")
+        if origin.md5 is None:
+            log.warning("%s could not be verified: no checksum is known for it", origin.where)
+            return
+        with progress(f"verifying {origin.wanted.task}", "bytes") as bar:
+            found = md5_of(archive, lambda position: bar(position, size))
+    except OSError as error:
+        raise StorageError(f"cannot read {archive}: {error.strerror or error}") from error
     if found != origin.md5:
-        raise UserError(f"{origin.where} is damaged: its md5 is {found}, expected {origin.md5}")
+        raise ContentError(f"{origin.where} is damaged: its md5 is {found}, expected {origin.md5}")
 
 
 def _install(archive: Path, beside: Path, place: Callable[[str], Path]) -> Task:
@@ -260,16 +268,8 @@ def _locked(beside: Path, name: str) -> Iterator[Path]:
         work.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(f"cannot write to {beside}: {error} (paths.tasks=FOLDER puts the tasks elsewhere)") from error
-    lock = FileLock(work / f"{name}.lock")
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        log.info("another process is at work on %s; waiting for it", name)
-        lock.acquire()
-    try:
+    with locked(work / f"{name}.lock", f"another process is at work on {name}; waiting for it"):
         yield work
-    finally:
-        lock.release()
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import email.utils
 import errno
+import functools
 import http.client
 import json
 import logging
@@ -14,17 +15,20 @@ import ssl
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import urljoin, urlsplit
 
 from ..errors import UserError
+from .unpack import StorageError
 
 log = logging.getLogger(__name__)
 
 CHUNK = 1 << 18
+LONGEST_JSON = 1 << 26
 AGENT = "hear_exp (audio embedding benchmark)"
 BUSY = (408, 429, 500, 502, 503, 504)  # answers that may differ the next time
 BROKEN = (http.client.HTTPException, ConnectionError, TimeoutError, ssl.SSLError, urllib.error.URLError)
@@ -106,8 +110,13 @@ def fetch_json(url: str, patience: Patience) -> Any:
     for fruitless in range(1, patience.attempts + 1):
         try:
             with _open(url, patience) as response:
-                return json.loads(response.read())
-        except (json.JSONDecodeError, UnicodeDecodeError) as error:
+                content = response.read(LONGEST_JSON + 1)
+                if len(content) > LONGEST_JSON:
+                    raise UserError(f"{url}: expected JSON, got more than {LONGEST_JSON} bytes")
+                return json.loads(content)
+        except UserError:
+            raise
+        except (ValueError, RecursionError) as error:
             raise UserError(f"{url}: expected JSON, got something else: {error}") from error
         except _AgainError as error:
             _pause(url, str(error), error.wait_s, fruitless, patience)
@@ -167,17 +176,10 @@ def _transfer(url: str, part: Path, size: int | None, patience: Patience, on_byt
 
 def _write(response: Any, part: Path, first: int, total: int | None, on_bytes: OnBytes) -> None:
     position = first
-    with part.open("ab" if first else "wb") as file:
+    with _on_disk(part), part.open("ab" if first else "wb") as file:
         on_bytes(position, total)
-        while chunk := response.read1(CHUNK):
-            try:
-                file.write(chunk)
-            except OSError as error:
-                if error.errno != errno.ENOSPC:
-                    raise
-                raise UserError(
-                    f"the disk is full, downloading to {part}; the same command goes on from there"
-                ) from error
+        while chunk := _received(response):
+            file.write(chunk)
             position += len(chunk)
             on_bytes(position, total)
     if total is not None and position < total:
@@ -187,13 +189,35 @@ def _write(response: Any, part: Path, first: int, total: int | None, on_bytes: O
         raise _AgainError(f"the server sent more than the {total} bytes it announced")
 
 
+def _received(response: Any) -> bytes:
+    """The next bytes of a transfer. Raises _AgainError where it breaks off, whatever the system calls that."""
+    try:
+        return bytes(response.read1(CHUNK))
+    except (OSError, http.client.HTTPException) as error:
+        raise _AgainError(_reason(error)) from error
+
+
+@contextmanager
+def _on_disk(part: Path) -> Iterator[None]:
+    """Raises StorageError for the system's errors inside, which are those of the file ``part``."""
+    try:
+        yield
+    except OSError as error:
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        what = f"the disk is full ({error.strerror})" if full else f"{error.strerror or error}"
+        raise StorageError(
+            f"{what}, downloading to {part}, which keeps what has arrived; mend that, and the same command goes on "
+            "from there"
+        ) from error
+
+
 def _open(url: str, patience: Patience, headers: dict[str, str] | None = None, method: str = "GET") -> Any:
     """The response to a request. Raises _AgainError for a busy server, UserError for one that says no."""
-    if urlsplit(url).scheme not in ("http", "https"):
-        raise UserError(f"{url}: expected an address that begins with http:// or https://")
-    request = urllib.request.Request(url, headers={"User-Agent": AGENT, **(headers or {})}, method=method)
     try:
-        return urllib.request.urlopen(request, timeout=patience.timeout_s)
+        if urlsplit(url).scheme not in ("http", "https"):
+            raise UserError(f"{url}: expected an address that begins with http:// or https://")
+        request = urllib.request.Request(url, headers={"User-Agent": AGENT, **(headers or {})}, method=method)
+        return _opener().open(request, timeout=patience.timeout_s)
     except urllib.error.HTTPError as error:
         error.close()
         if error.code in BUSY:
@@ -201,11 +225,49 @@ def _open(url: str, patience: Patience, headers: dict[str, str] | None = None, m
         if error.code == 416 and headers and "Range" in headers:
             raise _OutOfRangeError(_number(error.headers.get("Content-Range", "").rpartition("/")[2])) from error
         raise UserError(f"{url}: the server answers HTTP {error.code} {error.reason}") from error
+    except UserError:
+        raise
+    except (ValueError, http.client.InvalidURL) as error:  # no address at all, such as http://[
+        raise UserError(f"{url}: not an address: {error}") from error
     except urllib.error.URLError as error:
         if isinstance(error.reason, NOBODY):
             where = urlsplit(url).netloc
             raise UnreachableError(f"{where} cannot be reached ({error.reason}), wanted for {url}") from error
         raise
+    except BROKEN:
+        raise
+    except OSError as error:  # the network's, under names that the others do not cover, such as no route to a host
+        raise _AgainError(_reason(error)) from error
+
+
+class _Redirects(urllib.request.HTTPRedirectHandler):
+    """Follows where a server sends us by http and https, and from https by https only."""
+
+    def http_error_302(self, req: Any, fp: Any, code: int, msg: str, headers: Any) -> Any:
+        target = urljoin(req.full_url, headers.get("Location") or headers.get("URI") or "")
+        allowed = ("https",) if urlsplit(req.full_url).scheme == "https" else ("http", "https")
+        if urlsplit(target).scheme not in allowed:
+            fp.close()
+            raise UserError(
+                f"{req.full_url}: the server sends on to {target!r}, which is not {' or '.join(allowed)}; not "
+                "followed. Take the archive from elsewhere with download.mirror=URL_OR_FOLDER"
+            )
+        return super().http_error_302(req, fp, code, msg, headers)
+
+    http_error_301 = http_error_303 = http_error_307 = http_error_308 = http_error_302
+
+
+@functools.cache
+def _opener() -> urllib.request.OpenerDirector:
+    """Opens http and https, through the proxies of the environment, and nothing else: no ftp, no files."""
+    opener = urllib.request.OpenerDirector()
+    for handler in (
+        *(urllib.request.HTTPHandler(), urllib.request.HTTPSHandler(), urllib.request.ProxyHandler()),
+        *(urllib.request.HTTPDefaultErrorHandler(), urllib.request.HTTPErrorProcessor(), _Redirects()),
+        urllib.request.UnknownHandler(),
+    ):
+        opener.add_handler(handler)
+    return opener
 
 
 def _pause(url: str, reason: str, wait_s: float | None, fruitless: int, patience: Patience, kept: str = "") -> None:
@@ -229,7 +291,7 @@ def _retry_after(headers: Any) -> float | None:
         return seconds
     try:
         return max(0.0, email.utils.parsedate_to_datetime(value).timestamp() - time.time())
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return None
 
 

@@ -96,7 +96,7 @@ def record_files(record: str, patience: Patience) -> dict[str, Listed]:
             md5 = parse_md5(checksum) if kind in ("", "md5") else None
             size = int(file["size"]) if file.get("size") is not None else None
             files[str(file["key"])] = Listed(str(file["links"]["self"]), size, md5)
-    except (LookupError, TypeError, ValueError, AttributeError) as error:
+    except (LookupError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise UserError(f"{record}: expected a record of Zenodo with its files, got something else") from error
     return files
 
@@ -111,7 +111,13 @@ def _in_folder(mirror: str, wanted: Wanted, patience: Patience) -> Origin:
 def md5_beside(file: Path) -> str | None:
     """The checksum in FILE.md5, if there is one."""
     path = file.with_name(f"{file.name}.md5")
-    return parse_md5(path.read_text(errors="replace")) if path.is_file() else None
+    if not path.is_file():
+        return None
+    try:
+        with path.open("rb") as content:
+            return parse_md5(content.read(4096).decode("utf-8", "replace"))
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror}") from error
 
 
 def _in_url(mirror: str, wanted: Wanted, patience: Patience) -> Origin:

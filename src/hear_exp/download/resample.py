@@ -8,12 +8,14 @@ from pathlib import Path
 
 import numpy as np
 import soundfile
-from filelock import FileLock
 
 from ..audio import ClipFile, parallel, read_clip, scan_clips
 from ..errors import UserError
+from ..files import locked, remove_stale, temporary_name
 from ..progress import progress
 from ..task import Task, read_task
+
+_LONGEST_CLIP_S = 3600.0  # no clip takes an hour to write: a temporary file that old is a dead process's
 
 log = logging.getLogger(__name__)
 
@@ -36,7 +38,7 @@ def resample_task(task: Task, rate: int) -> Path:
     """
     check_rate(rate)
     target = task.folder / str(rate)
-    with FileLock(task.folder / f".{rate}.lock"):
+    with locked(task.folder / f".{rate}.lock", f"another process resamples {task.folder}; waiting for it"):
         if target.exists():
             log.info("%s is there already", target)
             return target
@@ -47,6 +49,7 @@ def resample_task(task: Task, rate: int) -> Path:
         files = scan_clips(task, [(split.name, split.clips) for split in task.splits], best)
         for split in task.splits:
             (building / split.name).mkdir(parents=True, exist_ok=True)
+            remove_stale(building / split.name, _LONGEST_CLIP_S)
         with progress(f"resampling {task.folder.name} to {rate} Hz", total=len(files)) as bar:
             # A few ahead, so that a long task does not wait in memory.
             for done, _ in enumerate(parallel(lambda file: _write_clip(file, rate, building), files, 16), start=1):
@@ -61,9 +64,13 @@ def _write_clip(file: ClipFile, rate: int, building: Path) -> None:
     if path.exists():  # written before an interruption; renamed into place, hence whole
         return
     pcm = np.round(np.clip(read_clip(file, rate) * 32768.0, -32768, 32767)).astype(np.int16)
-    temporary = path.with_name(f".{path.name}.tmp")
+    temporary = temporary_name(path)
     try:
         soundfile.write(temporary, pcm, rate, subtype="PCM_16", format="WAV")
+        os.replace(temporary, path)
     except (soundfile.LibsndfileError, OSError) as error:
-        raise UserError(f"cannot write {path}: {error}") from error
-    os.replace(temporary, path)
+        raise UserError(
+            f"cannot write {path}: {error}; what is resampled already is kept, and the same command goes on"
+        ) from error
+    finally:
+        temporary.unlink(missing_ok=True)

@@ -273,7 +273,7 @@ def _decode(task: Task, embeddings: Any, split: str, peer: Mapping[str, Any], ar
 
 def _scores(task: Task, split: str, peer: Mapping[str, Any], arrays: Any, targets: np.ndarray) -> dict[str, float]:
     if task.embedding_type == "scene":
-        return scene_scores(task.metrics, arrays[f"{split}.probabilities"], targets)
+        return scene_scores(task.metrics, arrays[f"{split}.probabilities"], targets, multilabel_accuracy="first_label")
     reference = {clip.name: clip.events for clip in task.split(split).clips}
     return event_scores(task.metrics, _events(peer)[split], reference, task.labels)
 

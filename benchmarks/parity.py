@@ -273,7 +273,9 @@ def _decode(task: Task, embeddings: Any, split: str, peer: Mapping[str, Any], ar
 
 def _scores(task: Task, split: str, peer: Mapping[str, Any], arrays: Any, targets: np.ndarray) -> dict[str, float]:
     if task.embedding_type == "scene":
-        return scene_scores(task.metrics, arrays[f"{split}.probabilities"], targets, multilabel_accuracy="first_label")
+        values = arrays[f"{split}.probabilities"]
+        scored = scene_scores(task.metrics, values, targets, multilabel_accuracy="first_label")
+        return {name: value for name, value in scored.items() if name != "d_prime_finite"}  # heareval has none
     reference = {clip.name: clip.events for clip in task.split(split).clips}
     return event_scores(task.metrics, _events(peer)[split], reference, task.labels)
 

@@ -13,8 +13,8 @@ from sklearn.exceptions import UndefinedMetricWarning
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from hear_exp import scores
+from hear_exp.accuracy import MULTILABEL_ACCURACY
 from hear_exp.scores import (
-    MULTILABEL_ACCURACY,
     SCORES,
     event_scores,
     higher_is_better,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 
-from .scores import listed
+from .errors import listed
 from .task import Fold, Split, Task, folds
 
 log = logging.getLogger(__name__)

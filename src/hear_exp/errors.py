@@ -1,6 +1,7 @@
 """The one error class that reaches a person as a sentence instead of a traceback, and values shown in one."""
 
 import reprlib
+from collections.abc import Sequence
 from typing import Any
 
 
@@ -11,6 +12,12 @@ class UserError(ValueError):
 def shown(value: Any) -> str:
     """``value`` as an error's sentence shows it: like repr, but cut short where it is long or deeply nested."""
     return _SHORT.repr(value)
+
+
+def listed(labels: Sequence[str], first: int = 5) -> str:
+    """The first few of ``labels`` and how many more there are, for a sentence."""
+    rest = len(labels) - first
+    return ", ".join(labels[:first]) + (f" and {rest} more" if rest > 0 else "")
 
 
 class _Short(reprlib.Repr):

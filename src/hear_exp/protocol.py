@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from .accuracy import MULTILABEL_ACCURACY
 from .errors import UserError
-from .scores import MULTILABEL_ACCURACY
 
 CHOICES = {
     "validation_without_events": ("stop", "zero"),

@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from .accuracy import accuracy
+from .errors import listed
 from .ranking import average_precision, curve_counts, d_prime, roc_area
 from .sed import error_rate, f_measure, items_of
 
@@ -24,8 +26,6 @@ if TYPE_CHECKING:
     from .task import Event
 
 logger = logging.getLogger(__name__)
-
-MULTILABEL_ACCURACY = ("first_label", "any_label")
 
 OnSkipped = Callable[[str, tuple[int, ...]], None]  # score name, indices of the labels left out
 OnUndefined = Callable[[str, str], None]  # score name, reason in words
@@ -142,7 +142,7 @@ def scene_scores(
     for name in names:
         if name in ("top1_acc", "pitch_acc", "chroma_acc"):
             octaves = 12 if name == "chroma_acc" else None
-            scores[name] = _accuracy(probabilities, targets, multilabel_accuracy, modulo=octaves)
+            scores[name] = accuracy(probabilities, targets, multilabel_accuracy, modulo=octaves)
             if math.isnan(scores[name]):
                 on_undefined(name, "no clip has a label")
             continue
@@ -198,25 +198,6 @@ def _checked(probabilities: np.ndarray, targets: np.ndarray) -> tuple[np.ndarray
     return probabilities.clip(0, 1), targets.astype(np.int64)  # clip: weights that sum to 1 but for rounding
 
 
-def _accuracy(probabilities: np.ndarray, targets: np.ndarray, rule: str | None, modulo: int | None = None) -> float:
-    if rule not in (None, *MULTILABEL_ACCURACY):
-        raise ValueError(f"multilabel_accuracy is {rule!r}, expected one of: {', '.join(MULTILABEL_ACCURACY)}")
-    count = targets.sum(axis=1)
-    if rule is None and (count != 1).any():
-        clip = int(np.argmax(count != 1))
-        raise ValueError(
-            f"accuracy needs exactly one label a clip, but clip {clip} has {count[clip]}"
-            " (multilabel_accuracy says what it is of clips with several)"
-        )
-    classes = np.arange(targets.shape[1]) % (modulo or targets.shape[1])
-    predicted = classes[probabilities.argmax(axis=1)]
-    if rule == "any_label":
-        hits = ((predicted[:, np.newaxis] == classes) & (targets == 1)).any(axis=1)[count > 0]
-    else:
-        hits = predicted == classes[targets.argmax(axis=1)]
-    return int(hits.sum()) / len(hits) if len(hits) else math.nan
-
-
 def _macro(name: str, values: np.ndarray, on_skipped: OnSkipped) -> float:
     skipped = np.isnan(values)
     if skipped.any():
@@ -236,12 +217,6 @@ def _why_undefined(name: str, values: np.ndarray, labels: Sequence[str]) -> str:
         f"some labels are perfectly separated ({listed(best)}), others perfectly the wrong way round "
         f"({listed(worst)}): inf - inf"
     )
-
-
-def listed(labels: Sequence[str], first: int = 5) -> str:
-    """The first few of ``labels`` and how many more there are, for a sentence."""
-    rest = len(labels) - first
-    return ", ".join(labels[:first]) + (f" and {rest} more" if rest > 0 else "")
 
 
 @functools.cache  # said once: a search scores the same labels hundreds of times

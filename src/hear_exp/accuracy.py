@@ -1,0 +1,44 @@
+"""Share of clips whose most probable label is right, also where a clip has any number of labels."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+MULTILABEL_ACCURACY = ("first_label", "any_label")
+
+
+def accuracy(probabilities: np.ndarray, targets: np.ndarray, rule: str | None, modulo: int | None = None) -> float:
+    """Share of clips whose most probable label (of tied ones the first) is the target.
+
+    Args:
+        probabilities: (clips, labels).
+        targets: (clips, labels), 0 or 1.
+        rule: what the target is of clips with any number of labels. ``first_label``: the first one set, label 0 where
+            none is, as in heareval. ``any_label``: any of them; clips without labels are left out. None: there are
+            no such clips.
+        modulo: labels are right if they differ by a multiple of it.
+
+    Returns:
+        The share; nan if no clip is left.
+
+    Raises:
+        ValueError: an unknown rule, or without one a clip that has not exactly one label.
+    """
+    if rule not in (None, *MULTILABEL_ACCURACY):
+        raise ValueError(f"multilabel_accuracy is {rule!r}, expected one of: {', '.join(MULTILABEL_ACCURACY)}")
+    count = targets.sum(axis=1)
+    if rule is None and (count != 1).any():
+        clip = int(np.argmax(count != 1))
+        raise ValueError(
+            f"accuracy needs exactly one label a clip, but clip {clip} has {count[clip]}"
+            " (multilabel_accuracy says what it is of clips with several)"
+        )
+    classes = np.arange(targets.shape[1]) % (modulo or targets.shape[1])
+    predicted = classes[probabilities.argmax(axis=1)]
+    if rule == "any_label":
+        hits = ((predicted[:, np.newaxis] == classes) & (targets == 1)).any(axis=1)[count > 0]
+    else:
+        hits = predicted == classes[targets.argmax(axis=1)]
+    return int(hits.sum()) / len(hits) if len(hits) else math.nan

@@ -27,10 +27,10 @@ def test_flags_first(typed, expected):
 def test_a_flag_may_stand_among_the_overrides(start, tmp_path):
     jobs = []
     start(
-        lambda config, folder, overrides: jobs.append((config["model"]["name"], config["predictor"]["lr"], overrides)),
+        lambda config, folder, choices: jobs.append((config["model"]["name"], config["predictor"]["lr"], choices)),
         *("model=naive", "task=demo_tags", "-m", "predictor.lr=1e-3,1e-4"),
     )
-    assert jobs == [
-        ("naive", lr, ["model=naive", "task=demo_tags", f"predictor.lr={text}"])
+    assert [(model, lr, choices.overrides) for model, lr, choices in jobs] == [
+        ("naive", lr, ("model=naive", "task=demo_tags", f"predictor.lr={text}"))
         for lr, text in ((1e-3, "0.001"), (1e-4, "0.0001"))
     ]

@@ -2,6 +2,7 @@
 
 import errno
 import importlib.util
+import json
 import os
 import subprocess
 import sys
@@ -14,7 +15,7 @@ from omegaconf import OmegaConf
 
 from hear_exp.configs import conf_dir
 from hear_exp.errors import UserError
-from hear_exp.sentences import sentence
+from hear_exp.run_record import begin
 
 GROUPS = ("model", "task", "predictor", "protocol", "embeddings", "trainer", "logger", "paths")
 CONFIGS = [(group, path.stem) for group in GROUPS for path in sorted((conf_dir() / group).glob("*.yaml"))]
@@ -108,6 +109,12 @@ def test_run_folder(start, tmp_path):
         ),
         ("protocol=old", "there is no protocol called 'old'; choose one of: fixed, hear2021"),
         ("modle=crepe", "did you mean model"),
+        ("model=", "there is no model called ''; choose one of: "),
+        ("+experiment=foo", "there is no experiment called 'foo', and no other; it is a file of your own, FOLDER/"),
+        ("experiment=foo", "there is no experiment called 'foo', and no other; it is a file of your own, FOLDER/"),
+        ("a=b=c", "cannot read the option a=b=c: "),
+        ("paths.root=/proc/nowhere", "cannot write /proc/nowhere"),
+        (f"paths.root={__file__}", "cannot write "),
     ],
 )
 def test_typing_mistakes(start, capsys, tmp_path, argument, expected):
@@ -122,8 +129,11 @@ def test_typing_mistakes(start, capsys, tmp_path, argument, expected):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_sentence_of_a_user_error():
-    assert sentence(UserError("task folder not found: x")) == "task folder not found: x"
+def test_two_things_at_once_are_a_sentence(start, capsys):
+    with pytest.raises(SystemExit) as end:
+        start(never, "-m", "model=logmel,naive", "--cfg", "job")
+    assert end.value.code == 1
+    assert capsys.readouterr().err.startswith("hear_exp: Only one of --run, --multirun, --cfg, ")
 
 
 def fails(config, folder, choices):
@@ -139,12 +149,33 @@ def test_a_users_mistake_is_one_sentence_and_leaves_nothing(start, capsys, tmp_p
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_mistake_of_ours_keeps_its_traceback(start):
+def fails_late(config, folder, choices):
+    begin(folder)
+    (folder / "predictions").mkdir()
+    raise UserError("a worker died")
+
+
+def test_a_run_that_has_begun_keeps_what_it_wrote_and_says_why(start, capsys, tmp_path):
+    with pytest.raises(SystemExit) as end:
+        start(fails_late, "seed=3")
+    assert end.value.code == 1
+    assert capsys.readouterr().err == "hear_exp: a worker died\n"
+    (folder,) = tmp_path.glob("runs/demo_scene/logmel/*")
+    assert {path.name for path in folder.iterdir()} == {".hydra", "run.log", "error.json", "predictions"}
+    error = json.loads((folder / "error.json").read_text())
+    assert (error["sentence"], error["type"], error["overrides"]) == ("a worker died", "UserError", ["seed=3"])
+    assert "fails_late" in error["traceback"]
+    assert "a worker died" in (folder / "run.log").read_text()
+
+
+def test_a_mistake_of_ours_keeps_its_traceback(start, tmp_path):
     def broken(config, folder, choices):
         raise RuntimeError("a bug")
 
     with pytest.raises(RuntimeError, match="a bug"):
         start(broken)
+    (path,) = tmp_path.rglob("error.json")
+    assert 'raise RuntimeError("a bug")' in json.loads(path.read_text())["traceback"]
 
 
 def test_interrupted(start, capsys):
@@ -154,7 +185,7 @@ def test_interrupted(start, capsys):
     with pytest.raises(SystemExit) as end:
         start(interrupted)
     assert end.value.code == 130
-    assert "finished parts (embedded clips, downloads) are kept" in capsys.readouterr().err
+    assert "finished parts (embedded clips, fits, downloads) are kept" in capsys.readouterr().err
 
 
 # Processes --------------------------------------------------------------------------------------------------
@@ -207,7 +238,9 @@ def test_bad_input_is_one_sentence(empty):
     assert list(empty.iterdir()) == []
 
 
-@pytest.mark.parametrize("error", [errno.EROFS, errno.EACCES, errno.ENOSPC])
+@pytest.mark.parametrize(
+    "error", [errno.EROFS, errno.EACCES, errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EMFILE, errno.ENAMETOOLONG]
+)
 def test_a_folder_that_cannot_be_written_is_a_sentence(start, capsys, error):
     def refused(config, folder, choices):
         raise OSError(error, os.strerror(error), "/there/runs")
@@ -228,13 +261,3 @@ def test_a_failed_run_leaves_other_peoples_files(start, tmp_path):
         start(failed)
     (notes,) = tmp_path.rglob("notes.txt")
     assert [path.name for path in notes.parent.iterdir()] == ["notes.txt"]
-
-
-def test_failed_jobs_of_a_sweep_end_in_a_sentence(tmp_path):
-    """In a process of its own: the log file of a job must not outlive its folder."""
-    command = [sys.executable, "-m", "hear_exp", "-m", f"paths.root={tmp_path}", "logger=none", "task=custom"]
-    done = subprocess.run([*command, "task.path=/none,/neither"], capture_output=True, text=True, timeout=120)
-    assert done.returncode == 1
-    assert "Traceback" not in done.stderr
-    assert "task folder not found: /none " in done.stderr
-    assert "task folder not found: /neither " in done.stderr

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+if __name__ == "__main__":  # before the imports that take their time
+    from .interrupts import answer_signals
+
+    answer_signals()
+
 from pathlib import Path
 from typing import Any
 
 from .choices import Choices
 from .cli import start
+from .run_record import begin
 
 
 def run(config: dict[str, Any], folder: Path, choices: Choices) -> None:
@@ -18,6 +24,7 @@ def run(config: dict[str, Any], folder: Path, choices: Choices) -> None:
     from .plans import make_plans
 
     plans = make_plans(config, folder, choices)  # one, but for a task that HEAR published in parts
+    begin(folder)
     from . import settings
     from .beside import write_curves, write_predictions, write_predictor
     from .doubts import data_doubts

@@ -1,4 +1,4 @@
-"""Hydra's edge: finds conf/, composes the config, and turns errors into sentences.
+"""Hydra's edge: composes the config, runs the job in its folder, and turns errors into sentences.
 
 Nothing heavy is imported here, so that --help and a typing mistake answer at once.
 """
@@ -7,11 +7,9 @@ from __future__ import annotations
 
 import logging
 import os
-import secrets
-import shutil
-import signal
 import sys
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,87 +18,98 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
+from . import multirun, resolvers
 from .arguments import flags_first
 from .choices import Choices, choices_of_job
 from .configs import conf_dir
-from .sentences import EXPECTED, is_expected, sentence
+from .interrupts import KEPT, Interrupted, leaving, status_of_signal
+from .run_record import end, has_begun, note_in_log, record_failure, remove_unbegun
+from .sentences import is_expected, sentence
 
 log = logging.getLogger(__name__)
 Job = Callable[[dict[str, Any], Path, Choices], Any]
 
-OURS = (".hydra", "run.log", "metrics.csv", "plots", "predictions", "parts")  # what a failed run may leave behind
+resolvers.register()  # not in start(), which a Slurm job does not run: it is handed an unresolved config
 
 
 def start(job: Job, config_name: str = "config") -> None:
     """Run ``job(config, run_folder, choices)`` under Hydra on conf/CONFIG_NAME.yaml; a failure ends the process.
 
     A user's mistake is one sentence on stderr and status 1, without a traceback unless HYDRA_FULL_ERROR is set.
+    In a sweep a failed job is recorded in its folder, and the sweep goes on with the others.
     """
-    OmegaConf.register_new_resolver("run_id", lambda: secrets.token_hex(2), use_cache=True, replace=True)
     full = os.environ.get("HYDRA_FULL_ERROR", "0") not in ("", "0")
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises instead of printing its own version of a traceback
-
-    # Slurm's and `timeout`'s way to end a job; as an exception it closes the wandb run and stops the workers.
-    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(143))
+    of_the_job: list[BaseException] = []  # errors that are not Hydra's own, and have been recorded
 
     def task(config: DictConfig) -> None:
-        _run_job(job, config, full)
+        _run_job(job, config, of_the_job, full)
 
     sys.argv[1:] = flags_first(sys.argv[1:])
     try:
         hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name=config_name)(task)()
     except KeyboardInterrupt:
-        _leave("interrupted; finished parts (embedded clips, downloads) are kept, and the same command uses them", 130)
+        _leave(f"interrupted; {KEPT}", 130)
     except Exception as error:
-        if full or not is_expected(error):
+        # Hydra complains of what was typed, and of folders that it cannot make, with Python's own errors as well.
+        typed = error not in of_the_job and isinstance(error, ValueError | OSError)
+        if (status := status_of_signal()) is not None:
+            raise SystemExit(status) from None
+        if full or not (typed or is_expected(error)):
             raise
-        _leave(sentence(error), 1)
+        multirun.show_unfinished()
+        _leave(_of_hydra(error) if typed else sentence(error), 1)
     finally:
         os.environ["HYDRA_FULL_ERROR"] = "1" if full else "0"
+        leaving()
+    if of_the_job:
+        _leave(f"{len(of_the_job)} jobs failed", 1)
 
 
-def _run_job(job: Job, config: DictConfig, show_traceback: bool) -> None:
+def _run_job(job: Job, config: DictConfig, of_the_job: list[BaseException], full: bool) -> None:
     settings = HydraConfig.get()
-    folder = Path(settings.runtime.output_dir)
+    folder, single = Path(settings.runtime.output_dir), settings.mode == RunMode.RUN
+    typed, started = [str(override) for override in settings.overrides.task], time.time()
     try:
         plain = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
         job(plain, folder, choices_of_job())  # type: ignore[arg-type]
-    except EXPECTED as error:
-        single = settings.mode == RunMode.RUN and not show_traceback
-        if not single:
-            log.error("%s", sentence(error))  # before the folder goes, which the log file may be opened in
-        _remove_run(folder, Path(config.paths.root))
-        # Hydra writes a line of its own over a job's error: right in a sweep, which goes on with the other jobs.
-        if single:
-            _leave(sentence(error), 1)
+    except (KeyboardInterrupt, SystemExit) as error:
+        if has_begun(folder):
+            what = "interrupted" if isinstance(error, KeyboardInterrupt | Interrupted) else "ended"
+            _record(folder, what, error, typed, started)
+        elif status_of_signal() is not None:
+            remove_unbegun(folder, Path(config.paths.root))
         raise
-
-
-def _remove_run(folder: Path, root: Path) -> None:
-    """Remove a run that found nothing out: a folder in runs/ is a run. What is not ours stays."""
-    for name in OURS:
-        path = folder / name
-        if path.is_dir():
-            shutil.rmtree(path, ignore_errors=True)
+    except Exception as error:
+        if (status := status_of_signal()) is not None:  # which the error comes from
+            raise SystemExit(status) from error
+        of_the_job.append(error)
+        expected = is_expected(error)
+        what = sentence(error) if expected else f"{type(error).__name__}: {error}"
+        if single and expected and not has_begun(folder):
+            remove_unbegun(folder, Path(config.paths.root))
         else:
-            path.unlink(missing_ok=True)
-    for empty in (folder, *folder.parents):
-        if empty.resolve() == root.resolve():
-            return
-        try:
-            empty.rmdir()
-        except OSError:
-            return
+            _record(folder, what, error, typed, started)
+        if not single:
+            log.error("%s", what, exc_info=error if full or not expected else None)
+        elif full or not expected:
+            raise
+        else:  # Hydra writes a line of its own over a job's error, but not over this
+            _leave(what, 1)
+    else:
+        end(folder)
 
 
-def _folder_name(path: str | None, up: int = 0) -> str:
-    """Name of a folder, or of the one ``up`` levels above it."""
-    names = Path(path).resolve().parts[:0:-1] if path else ()
-    return names[up] if up < len(names) else "heareval"
+def _record(folder: Path, what: str, error: BaseException, overrides: Sequence[str], started: float) -> None:
+    note_in_log(what)
+    record_failure(folder, what, error, overrides, started)
+    end(folder)
 
 
-# Not in start(), which a Slurm job does not run: it is handed an unresolved config and imports this module.
-OmegaConf.register_new_resolver("folder_name", _folder_name, replace=True)
+def _of_hydra(error: Exception) -> str:
+    if isinstance(error, OSError) and error.filename:
+        return f"cannot write {error.filename}: {error.strerror}; choose another folder with paths.root=FOLDER"
+    return sentence(error)
 
 
 def _leave(message: str, status: int) -> None:

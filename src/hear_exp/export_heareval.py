@@ -7,6 +7,11 @@ OUT/MODEL/TASK is what heareval's embedding stage would have left there, so that
 
 from __future__ import annotations
 
+if __name__ == "__main__":  # before the imports that take their time
+    from .interrupts import answer_signals
+
+    answer_signals()
+
 import json
 import logging
 import os
@@ -22,6 +27,7 @@ from .choices import Choices
 from .cli import start
 from .errors import UserError
 from .plans import check_job, load_task
+from .run_record import begin
 from .targets import frame_targets
 from .task import Task
 
@@ -35,6 +41,7 @@ def run(config: dict[str, Any], folder: Path, choices: Choices) -> None:
     """
     check_job(config, choices)
     task = load_task(config, choices)
+    begin(folder)
     from . import settings  # takes seconds, and mistakes need none of it
 
     source = settings.load_source(config)

@@ -5,41 +5,72 @@ from __future__ import annotations
 import errno
 import re
 
-from hydra.errors import HydraException
+import yaml
+from hydra.errors import HydraException, MissingConfigException, OverrideParseException
 from omegaconf.errors import OmegaConfBaseException
 
-from .configs import names_in, near
+from .configs import near
 from .errors import UserError
 
-EXPECTED = (UserError, HydraException, OmegaConfBaseException)  # mistakes in what was typed or is on disk
+EXPECTED = (UserError, HydraException, OmegaConfBaseException, yaml.YAMLError)  # in what was typed or is on disk
+_ELSEWHERE = "choose another folder with paths.root=FOLDER"
+_DISK = {  # what the file system refuses, and what to do
+    **dict.fromkeys((errno.ENOSPC, errno.EDQUOT, errno.EFBIG), f"free some space, or {_ELSEWHERE}"),
+    **dict.fromkeys((errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EEXIST, errno.EISDIR), _ELSEWHERE),
+    **dict.fromkeys((errno.ENAMETOOLONG, errno.ELOOP), _ELSEWHERE),
+    **dict.fromkeys((errno.EIO, errno.ESTALE, errno.ENXIO, errno.ENODEV), f"the disk fails; {_ELSEWHERE}"),
+    **dict.fromkeys((errno.EMFILE, errno.ENFILE), "raise the limit of open files (ulimit -n), or lower search.workers"),
+}
 
 
 def is_expected(error: BaseException) -> bool:
     """Whether an error is answered by a sentence alone; any other is a fault of ours, and shows its traceback."""
-    return isinstance(error, EXPECTED) or is_disk_error(error) or type(error).__name__ == "FailedJobError"
+    return isinstance(error, EXPECTED) or disk_error(error) is not None or _is_submitits(error)
 
 
-def sentence(error: Exception) -> str:
+def disk_error(error: BaseException) -> OSError | None:
+    """The file system's refusal to write (full, read-only, not allowed, failing) that ``error`` is or comes from."""
+    if isinstance(error, OSError) and error.errno in _DISK:
+        return error
+    return disk_error(error.__cause__) if error.__cause__ is not None else None
+
+
+def sentence(error: BaseException) -> str:
     """What went wrong, in a line or two for the person who typed the command."""
     if isinstance(error, UserError):
         return str(error)
-    if type(error).__name__ == "FailedJobError":  # submitit's: a job's traceback as text
+    if _is_submitits(error):  # a job's traceback as text, or that there is none
         last = str(error).strip().splitlines()[-1]
         return f"a job failed: {last.removeprefix('hear_exp.errors.UserError: ')}"
-    if isinstance(error, OSError) and is_disk_error(error):
-        return f"cannot write {error.filename}: {error.strerror}; choose another folder with paths.root=FOLDER"
+    if (refusal := disk_error(error)) is not None:
+        name = f" {refusal.filename}" if refusal.filename else ""
+        return f"cannot write{name}: {refusal.strerror}; {_DISK[refusal.errno or 0]}"
+    if isinstance(error, MissingConfigException) and error.missing_cfg_file:
+        return _missing_config(error)
+    if isinstance(error, OverrideParseException):
+        problem = str(error).splitlines()[0]
+        return f"cannot read the option {error.override}: {problem}; a value with special characters goes in quotes"
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     text = " ".join(line for line in lines if not line.startswith(("full_key", "object_type", "See ")))
     if match := re.match(r"Could not override '([^']+)'", text):
         return f"unknown option: {match.group(1)}{near(match.group(1))}; python -m hear_exp --help lists all"
-    if match := re.search(r"Could not find '([^']+)'", text):
-        group, _, name = match.group(1).partition("/")
-        options = names_in(group)
-        return f"there is no {group} called {name!r}; choose one of: {', '.join(options)}" if options else text
-    return text
+    if match := re.match(r"Multiple values for (\S+)\. To override a value use 'override [^:]+: (\S+)'", text):
+        return f"{match.group(1)} is given twice, or as an addition; write {match.group(1)}=NAME once, without a +"
+    return text or type(error).__name__
 
 
-def is_disk_error(error: BaseException) -> bool:
-    """Whether the file system refused to write: read-only, not allowed, full, or a file where a folder should be."""
-    refusals = (errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.ENOSPC, errno.EDQUOT, errno.EEXIST)
-    return isinstance(error, OSError) and error.errno in refusals and bool(error.filename)
+def _missing_config(error: MissingConfigException) -> str:
+    group, _, name = str(error.missing_cfg_file).rpartition("/")
+    if error.options:
+        return f"there is no {group} called {name!r}; choose one of: {', '.join(sorted(error.options))}"
+    if not group:
+        return f"there is no config file called {name!r}"
+    return (
+        f"there is no {group} called {name!r}, and no other; it is a file of your own, FOLDER/{group}/{name}.yaml, "
+        "found with --config-dir FOLDER"
+    )
+
+
+def _is_submitits(error: BaseException) -> bool:
+    """Whether a job of a scheduler failed or was killed; submitit need not be installed."""
+    return any(kind.__name__ in ("UncompletedJobError", "FailedSubmissionError") for kind in type(error).__mro__)

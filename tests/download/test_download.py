@@ -139,7 +139,10 @@ def test_ctrl_c_keeps_what_has_arrived(server, fetch, tmp_path, packed):
     process.send_signal(signal.SIGINT)
     _, error = process.communicate(timeout=30)
     assert process.returncode == 130
-    assert "interrupted; finished parts (embedded clips, downloads) are kept, and the same command uses them" in error
+    assert (
+        "interrupted; finished parts (embedded clips, fits, downloads) are kept, and the same command uses them"
+        in error
+    )
     assert "Traceback" not in error
     arrived = part.stat().st_size
     assert 0 < arrived < len(packed)

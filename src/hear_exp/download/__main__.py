@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+if __name__ == "__main__":  # before the imports that take their time
+    from ..interrupts import answer_signals
+
+    answer_signals()
+
 import logging
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -19,6 +24,7 @@ from ..demo import ensure_demo_task
 from ..errors import UserError
 from ..files import check_readable, locked
 from ..progress import human_size, progress
+from ..run_record import begin
 from ..task import Task
 from .archive import UNPACKED_PER_PACKED, check_place, check_space, install, md5_of
 from .fetch import Patience, fetch
@@ -71,12 +77,13 @@ def run(config: dict[str, Any], folder: Path, choices: Choices) -> None:
     of several archives fails, after the others are done.
     """
     options, tasks = Options(**config["download"]), chosen_tasks(config)
-    if options.archive:
-        if options.mirror or config["tasks"]:
-            raise UserError("download.archive=FILE is one archive: download.mirror and tasks have no effect with it")
-        folders = [install_file(Path(options.archive), config, tasks).folder]
-    elif not tasks:
+    if options.archive and (options.mirror or config["tasks"]):
+        raise UserError("download.archive=FILE is one archive: download.mirror and tasks have no effect with it")
+    if not options.archive and not tasks:
         raise UserError(f"which task? task=NAME or tasks=all; the names are: {', '.join(hear_tasks())}")
+    begin(folder)
+    if options.archive:
+        folders = [install_file(Path(options.archive), config, tasks).folder]
     else:
         folders = _generate(tasks)
         failed = _download([item for task in tasks for item in wanted_archives(task)], options, folders)

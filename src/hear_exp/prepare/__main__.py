@@ -5,6 +5,11 @@ The task folder appears whole or not at all, and `python -m hear_exp task=custom
 
 from __future__ import annotations
 
+if __name__ == "__main__":  # before the imports that take their time
+    from ..interrupts import answer_signals
+
+    answer_signals("nothing is left behind")
+
 import dataclasses
 import logging
 import sys

@@ -5,10 +5,14 @@ Prints a report, writes it to validation.json in the run's folder, and ends with
 
 from __future__ import annotations
 
+if __name__ == "__main__":  # before the imports that take their time
+    from ..interrupts import answer_signals
+
+    answer_signals()
+
 import json
-import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,25 +20,21 @@ from typing import TYPE_CHECKING, Any
 from ..choices import Choices
 from ..cli import start
 from ..errors import UserError
-from ..model_choice import check_model, describe_model
-from ..options import check_accelerator
+from ..model_choice import describe_model
+from ..run_record import begin
+from .options import check
 
 if TYPE_CHECKING:
     from .checks import Finding
 
-# What the options of python -m hear_exp beyond these decide has no part in a validation.
-_GROUPS = ("model", "trainer", "validate", "paths", "hydra")
 _COLOURS = {"pass": "green", "warning": "yellow", "fail": "bold red", "skipped": "dim"}
 
 
 def run(config: dict[str, Any], folder: Path, choices: Choices) -> None:
     """Run all checks on the model that ``model`` names. Raises UserError where one fails."""
-    _check_overrides(choices.overrides)
-    limits = config["validate"]
-    _check_limits(limits)
-    check_accelerator(config)
-    model = describe_model(config)
-    check_model(model)
+    check(config, choices)
+    begin(folder)
+    limits, model = config["validate"], describe_model(config)
     from rich.console import Console
 
     from ..encoder import pick_device
@@ -47,8 +47,8 @@ def run(config: dict[str, Any], folder: Path, choices: Choices) -> None:
     findings: list[Finding] = []
     with console.status("") as status:
         iterator = run_checks(subject, CHECKS)
-        for check in CHECKS:
-            status.update(f"{check.name} ({len(findings) + 1} of {len(CHECKS)})")
+        for each in CHECKS:
+            status.update(f"{each.name} ({len(findings) + 1} of {len(CHECKS)})")
             findings.append(next(iterator))
     write_findings(folder / "validation.json", model.name, device.type, findings)
     print_findings(Console(), f"{model.name} on {device.type}", findings)
@@ -77,21 +77,6 @@ def write_findings(path: Path, model: str, device: str, findings: Sequence[Findi
     """Write the findings as JSON."""
     content = {"model": model, "device": device, "checks": [asdict(finding) for finding in findings]}
     path.write_text(json.dumps(content, indent=1), encoding="utf-8")
-
-
-def _check_overrides(overrides: Sequence[str]) -> None:
-    for override in overrides:
-        match = re.match(r"[+~]*(\w+)", override)
-        if match and match.group(1) not in _GROUPS:
-            raise UserError(f"{override} has no effect on a validation; it takes options of {', '.join(_GROUPS)}")
-
-
-def _check_limits(limits: Mapping[str, Any]) -> None:
-    for name, lowest in (("long_minutes", "0 (no long clip) or more"), ("memory_gb", "above 0")):
-        value = limits[name]
-        number = isinstance(value, int | float) and not isinstance(value, bool)
-        if not number or not (value >= 0 if name == "long_minutes" else value > 0):
-            raise UserError(f"validate.{name} is {value!r}, expected a number, {lowest}")
 
 
 if __name__ == "__main__":

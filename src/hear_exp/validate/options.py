@@ -1,0 +1,38 @@
+"""The options of ``python -m hear_exp.validate``, checked before anything heavy is imported."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ..choices import Choices
+from ..errors import UserError
+from ..model_choice import check_model, describe_model
+from ..options import check_accelerator
+
+# What the options of python -m hear_exp beyond these decide has no part in a validation.
+_GROUPS = ("model", "trainer", "validate", "paths", "hydra")
+
+
+def check(config: Mapping[str, Any], choices: Choices) -> None:
+    """Raises UserError for a validation that cannot work, or an option that has no effect on one."""
+    _check_overrides(choices.overrides)
+    _check_limits(config["validate"])
+    check_accelerator(config)
+    check_model(describe_model(config))
+
+
+def _check_overrides(overrides: Sequence[str]) -> None:
+    for override in overrides:
+        match = re.match(r"[+~]*(\w+)", override)
+        if match and match.group(1) not in _GROUPS:
+            raise UserError(f"{override} has no effect on a validation; it takes options of {', '.join(_GROUPS)}")
+
+
+def _check_limits(limits: Mapping[str, Any]) -> None:
+    for name, lowest in (("long_minutes", "0 (no long clip) or more"), ("memory_gb", "above 0")):
+        value = limits[name]
+        number = isinstance(value, int | float) and not isinstance(value, bool)
+        if not number or not (value >= 0 if name == "long_minutes" else value > 0):
+            raise UserError(f"validate.{name} is {value!r}, expected a number, {lowest}")

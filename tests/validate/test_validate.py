@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from hear_exp import cli
+from hear_exp.choices import Choices
 from hear_exp.encoder import Encoder, Model
 from hear_exp.errors import UserError
 from hear_exp.validate import __main__ as validate
@@ -310,7 +311,7 @@ def test_options_without_effect(argument, message):
         name, value = argument.removeprefix("validate.").split("=")
         config["validate"][name] = -1 if value == "-1" else value
     with pytest.raises(UserError, match=message):
-        validate.run(config, None, [argument])
+        validate.run(config, None, Choices((argument,)))
 
 
 def test_module_that_is_not_installed(tmp_path):

@@ -8,7 +8,7 @@ from typing import Any
 
 from ..choices import Choices
 from ..errors import UserError
-from ..model_choice import check_model, describe_model
+from ..model_choice import describe_model
 from ..options import check_accelerator
 
 # What the options of python -m hear_exp beyond these decide has no part in a validation.
@@ -20,7 +20,7 @@ def check(config: Mapping[str, Any], choices: Choices) -> None:
     _check_overrides(choices.overrides)
     _check_limits(config["validate"])
     check_accelerator(config)
-    check_model(describe_model(config))
+    describe_model(config)  # whether it is there is for the validation to report
 
 
 def _check_overrides(overrides: Sequence[str]) -> None:

@@ -24,7 +24,6 @@ def run(config: dict[str, Any], folder: Path, choices: Choices) -> None:
     from .plans import make_plans
 
     plans = make_plans(config, folder, choices)  # one, but for a task that HEAR published in parts
-    begin(folder)
     from . import settings
     from .beside import write_curves, write_predictions, write_predictor
     from .doubts import data_doubts
@@ -38,6 +37,7 @@ def run(config: dict[str, Any], folder: Path, choices: Choices) -> None:
     from .tracking import make_tracker
 
     source = settings.load_source(config)
+    begin(folder)
     name = plans[0].task.name if len(plans) == 1 else config["task"]["name"]
     names = {"model": source.name, "task": name}
     with make_tracker(config["logger"], run_folder=folder, config=config, name=folder.name, **names) as tracker:

@@ -6,6 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 
 from hear_exp import datamodule
 from hear_exp.cache import ClipRows, Embeddings
@@ -57,6 +59,44 @@ def rows_of(batches: Batches) -> list[list[int]]:
 
 def flat(epoch: list[list[int]]) -> list[int]:
     return [row for batch in epoch for row in batch]
+
+
+# Every row, once -----------------------------------------------------------------------------------------
+
+
+@settings(derandomize=True, max_examples=60, deadline=None)
+@given(
+    st.lists(st.tuples(st.integers(0, 5), st.integers(1, 23)), min_size=1, max_size=3),
+    st.integers(1, 30),
+    st.booleans(),
+    st.booleans(),
+    st.integers(1, 7),
+    st.integers(1, 3),
+)
+@example([(0, 9)], 4, True, True, 2, 2)  # a last batch of one row
+@example([(0, 1)], 4, False, True, 1, 1)  # a single row
+@example([(3, 8), (0, 8)], 16, True, False, 3, 1)  # one batch for all
+def test_every_row_comes_once_an_epoch(gaps, batch_size, shuffle, join_single, block_rows, window_blocks):
+    """Whatever the sizes of splits, batches, blocks and windows; and from memory as from disk."""
+    ranges, start = [], 0
+    for gap, count in gaps:
+        ranges.append(range(start + gap, start + gap + count))
+        start = ranges[-1].stop
+    x = np.repeat(np.arange(start, dtype=np.float32)[:, np.newaxis], DIM, axis=1)
+    y = (np.arange(start)[:, np.newaxis] >> np.arange(4) & 1).astype(np.uint8)
+    rows = Rows(tuple(ranges), batch_size, shuffle, seed=3, join_single=join_single)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(datamodule, "BLOCK_BYTES", block_rows * DIM * 4)
+        patch.setattr(datamodule, "WINDOW_BLOCKS", window_blocks)
+        memory, disk = (Batches(x, y, rows, in_memory) for in_memory in (True, False))
+        for _ in range(2):
+            epoch = rows_of(memory)
+            assert epoch == rows_of(disk)
+            assert sorted(flat(epoch)) == [row for r in ranges for row in r]
+            assert [len(batch) for batch in epoch] == rows.batch_sizes()
+            assert len(epoch) == len(memory)
+            assert all(len(batch) <= batch_size + join_single for batch in epoch)
+            assert not join_single or len(rows) == 1 or batch_size == 1 or min(map(len, epoch)) > 1
 
 
 # Order ------------------------------------------------------------------------------------------------------

@@ -251,9 +251,30 @@ def test_validation_without_events(events, caplog):
     stop = search(replace(events, protocol=stopping), [point], workers=1).folds[0]
     assert (stop.stopped_by, stop.epochs_run, stop.epoch) == ("score_undefined", 1, 0)
     assert "1 of 1 grid points ended early, the first after epoch 1" in caplog.text
+    again = search(replace(events, protocol=stopping), [point], workers=1)
+    (doubt,) = again.doubts
+    assert doubt.startswith(
+        "1 of 1 grid points ended early, the first after epoch 1, at a validation whose event_onset"
+    )
     for fit in (zero, stop):
         assert math.isnan(fit.validation_score)
         assert not any(fit.tested.events.values())
+
+
+def test_fits_that_ended_at_max_epochs_are_a_doubt(kfold, one_worker, caplog):
+    ended = [fit.stopped_by for fit in one_worker.folds]
+    assert ended == ["max_epochs"] * 3
+    (doubt,) = one_worker.doubts
+    epochs = ", ".join(str(fit.epoch + 1) for fit in one_worker.folds)
+    assert doubt == (
+        "3 of 3 fits of the winner and 3 of 3 grid points ended at max_epochs, not by patience (the winner's 12 "
+        f"epochs, its best one {epochs}): the score may still rise with a larger predictor.max_epochs"
+    )
+    assert search(kfold, [{**MLP, "lr": 1e-12, "patience": 2, "max_epochs": 100}], workers=1).doubts == ()
+    assert "max_epochs" not in caplog.text
+    assert search(kfold, [KNN], workers=1).doubts == ()
+    search(kfold, [{**MLP, "max_epochs": 3}], workers=1)
+    assert caplog.text.count("ended at max_epochs") == 1  # said once
 
 
 def test_last_batch_of_one_row(multiclass):

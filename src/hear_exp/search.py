@@ -14,6 +14,7 @@ from .batches import check_batches
 from .embedding_range import check_finite_fits, check_range
 from .errors import UserError
 from .fit import FitJob, FitOutcome, Problem, run_fit, run_test
+from .fit_doubts import fit_doubts
 from .fit_store import FitStore
 from .pool import DeadWorkerError, make_pool
 from .scores import higher_is_better
@@ -59,21 +60,23 @@ def search(
     with _Runner(problem, workers, len(jobs) + len(triples) - 1, on_fit, on_progress, store) as run:
         grid = run(jobs)
         check_finite_fits(grid, problem)
-        _tell_ended_by_quirk(grid, "grid points", problem)
         winner = best_point(grid, problem)
         chosen = grid[winner].job
         others = [replace(chosen, fold_index=i, fold=fold, test=True) for i, fold in enumerate(triples)][1:]
         fitted = run(others)
-        _tell_ended_by_quirk(fitted, "fits on the other folds", problem)
     searched = time.perf_counter()
     first = replace(grid[winner], tested=run_test(problem, grid[winner]))
     _tell_undefined((first, *fitted), problem)
+    doubts = fit_doubts(grid, winner, fitted, problem.task.primary_metric)
+    for doubt in doubts:
+        log.warning("%s", doubt)
     return SearchOutcome(
         grid=tuple(grid),
         winner=winner,
         folds=(first, *fitted),
         search_seconds=searched - started,
         test_seconds=time.perf_counter() - searched,
+        doubts=doubts,
     )
 
 
@@ -95,20 +98,6 @@ def _tell_undefined(fits: Sequence[FitOutcome], problem: Problem) -> None:
     undefined = [fit.tested.split for fit in fits if fit.tested and math.isnan(fit.tested.scores[metric])]
     if undefined:
         log.warning("%s is undefined on %s: nothing to score was predicted or annotated", metric, ", ".join(undefined))
-
-
-def _tell_ended_by_quirk(fits: Sequence[FitOutcome], what: str, problem: Problem) -> None:
-    ended = [fit for fit in fits if fit.stopped_by == "score_undefined"]
-    if ended:
-        log.warning(
-            "%d of %d %s ended early, the first after epoch %d, at a validation whose %s is undefined (no event was "
-            "predicted), as in HEAR 2021; protocol=fixed counts it as 0 and trains on",
-            len(ended),
-            len(fits),
-            what,
-            min(fit.epochs_run for fit in ended),
-            problem.task.primary_metric,
-        )
 
 
 def pick_workers(setting: int | str, fits: int, problem: Problem) -> int:

@@ -127,7 +127,8 @@ def test_goes_on_after_giving_up(server, fetch, packed):
     assert left() == []
 
 
-def test_ctrl_c_keeps_what_has_arrived(server, fetch, tmp_path, packed):
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGKILL, -9)])
+def test_a_signal_keeps_what_has_arrived(server, fetch, tmp_path, packed, number, status):
     """A real process, a real signal; the same command goes on where it stopped."""
     server.slow_s = 10  # after the first piece
     command = [sys.executable, "-m", "hear_exp.download", f"paths.root={tmp_path}", *from_(server)]
@@ -136,13 +137,12 @@ def test_ctrl_c_keeps_what_has_arrived(server, fetch, tmp_path, packed):
     end = time.monotonic() + 60
     while not (part.exists() and part.stat().st_size) and time.monotonic() < end:
         time.sleep(0.01)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(number)
     _, error = process.communicate(timeout=30)
-    assert process.returncode == 130
-    assert (
-        "interrupted; finished parts (embedded clips, fits, downloads) are kept, and the same command uses them"
-        in error
-    )
+    assert process.returncode == status
+    if number == signal.SIGINT:
+        kept = "finished parts (embedded clips, fits, downloads) are kept, and the same command uses them"
+        assert f"interrupted; {kept}" in error
     assert "Traceback" not in error
     arrived = part.stat().st_size
     assert 0 < arrived < len(packed)

@@ -670,14 +670,14 @@ CORPUS_OPTIONS = {
     ),
     "crema_d": (
         ["crema_d-train-small"],
-        ["table=train_labels.csv", "audio_root=audio", "path_column=filename", "on_error=skip"],
+        ["table=train_labels.csv", "audio_root=audio", "on_error=skip"],
         (20, 6),
     ),
     "esc50": (
         ["esc50-all_folds-small"],
         [
-            *("table=ESC-50-master/meta/esc50.csv", "audio_root=ESC-50-master/audio", "path_column=filename"),
-            *("label_column=category", "group_column=src_file", "on_error=skip"),
+            *("table=ESC-50-master/meta/esc50.csv", "audio_root=ESC-50-master/audio"),
+            *("group_column=src_file", "on_error=skip"),
         ],
         (20, 14),
     ),
@@ -691,7 +691,7 @@ CORPUS_OPTIONS = {
         [
             "table=[FSD50K.ground_truth/dev.csv,FSD50K.ground_truth/eval.csv]",
             "audio_root=[FSD50K.dev_audio,FSD50K.eval_audio]",
-            *("path_column=fname", "extension=wav", "label_column=labels", "label_separator=,"),
+            *("extension=wav", "label_separator=,"),
             *("default_split=test", "length=keep", "on_error=skip"),
         ],
         (80, 98),

@@ -54,7 +54,11 @@ class Options:
     def __post_init__(self) -> None:
         if not isinstance(self.yes, bool):
             raise UserError(f"download.yes is {self.yes!r}, expected true or false")
-        if isinstance(self.ask_above_gb, bool) or not isinstance(self.ask_above_gb, int | float):
+        if (
+            isinstance(self.ask_above_gb, bool)
+            or not isinstance(self.ask_above_gb, int | float)
+            or self.ask_above_gb != self.ask_above_gb
+        ):
             raise UserError(f"download.ask_above_gb is {self.ask_above_gb!r}, expected a number of gigabytes")
         for rate in self.rates:  # now, not after hours of downloading
             check_rate(rate)

@@ -8,6 +8,7 @@ import functools
 import http.client
 import json
 import logging
+import math
 import os
 import re
 import socket
@@ -55,7 +56,11 @@ class Patience:
     def __post_init__(self) -> None:
         if isinstance(self.attempts, bool) or not isinstance(self.attempts, int) or self.attempts < 1:
             raise UserError(f"download.attempts is {self.attempts!r}, expected a number from 1 up")
-        if isinstance(self.pause_s, bool) or not isinstance(self.pause_s, int | float) or self.pause_s < 0:
+        if (
+            isinstance(self.pause_s, bool)
+            or not isinstance(self.pause_s, int | float)
+            or not 0 <= self.pause_s < math.inf
+        ):
             raise UserError(f"download.pause_s is {self.pause_s!r}, expected seconds from 0 up")
 
 

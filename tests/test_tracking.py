@@ -14,7 +14,10 @@ from fabricated import result_of, scene_outcome, scene_problem
 
 from hear_exp.errors import UserError
 from hear_exp.pictures import draw_pictures
-from hear_exp.tracking import Tracker, flat, make_tracker
+from hear_exp.task_id import TaskId
+from hear_exp.tracker import Tracker
+from hear_exp.tracking import make_tracker
+from hear_exp.wandb_tracker import flat
 
 CONFIG = {
     "predictor": {"name": "mlp", "lr": [1e-3, 1e-4]},
@@ -33,7 +36,7 @@ def _no_wandb_settings(monkeypatch):
 
 def tracker(folder: Path, name: str = "wandb", **changes: Any) -> Tracker:
     logger = {"name": name, "project": "hear_exp", "entity": None, "tags": ["a"], "dir": folder, **changes}
-    return make_tracker(logger, run_folder=folder, config=CONFIG, name="run", model="logmel", task="demo_scene")
+    return make_tracker(logger, run_folder=folder, config=CONFIG, name="run", model="logmel", task=TaskId("demo_scene"))
 
 
 def record(folder: Path, name: str, kfold: bool = False, **changes: Any) -> None:

@@ -9,10 +9,22 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .files import replacing, write_json
+from .lenient import only_warn
 
 if TYPE_CHECKING:
     from .fit import Problem, TestOutcome
     from .search import SearchOutcome
+
+
+def write_beside(folder: Path, problem: Problem, outcome: SearchOutcome) -> None:
+    """Write all of it; what cannot be written is named in a warning, and the rest is still tried."""
+    for what, write in (
+        ("the test predictions", lambda: write_predictions(folder, problem, outcome)),
+        ("the learning curves", lambda: write_curves(folder, outcome)),
+        ("the predictor's weights", lambda: write_predictor(folder, outcome)),
+    ):
+        with only_warn(f"{what} were not written"):
+            write()
 
 
 def write_predictions(folder: Path, problem: Problem, outcome: SearchOutcome) -> None:

@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from .files import replacing
+
 if TYPE_CHECKING:
     from .result import Result
 
@@ -43,10 +45,10 @@ def tidy(axes: Any, heading: str = "", grid: str | None = None) -> None:
 
 
 def save(figure: Any, path: Path) -> Path:
-    """Write a figure as PNG."""
-    with warnings.catch_warnings():
+    """Write a figure as PNG, whole or not at all."""
+    with warnings.catch_warnings(), replacing(path, "wb") as file:
         warnings.filterwarnings("ignore", message="Glyph")  # labels in scripts that the font lacks
-        figure.savefig(path)
+        figure.savefig(file, format="png")
     return path
 
 

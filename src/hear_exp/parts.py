@@ -8,12 +8,13 @@ result; as folds of one task the second one would get the hyperparameters that s
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from .gather import fold_scores, undefined_scores
 from .leaderboard import rank
 from .result import Result
+from .task_id import joined
 
 if TYPE_CHECKING:
     from .fit import FitOutcome
@@ -54,18 +55,12 @@ def join_results(task: str, parts: Sequence[Result], leaderboard: str | None) ->
         folds=folds,
         seconds={stage: round(sum(part.seconds[stage] for part in parts), 3) for stage in first.seconds},
         clips=sum(part.clips for part in parts),
-        embedding_key=_joined(part.embedding_key for part in parts),
-        task_digest=_joined(part.task_digest for part in parts),
-        identity=_joined(part.identity for part in parts),
+        embedding_key=joined(part.embedding_key for part in parts),
+        task_digest=joined(part.task_digest for part in parts),
+        identity=joined(part.identity for part in parts),
         undefined=undefined_scores(folds),
         doubts=tuple(f"{part.task}: {doubt}" for part in parts for doubt in part.doubts),
         finished=parts[-1].finished,
         leaderboard=ranked,
         parts={part.task: {name: getattr(part, name) for name in own} for part in parts},
     )
-
-
-def _joined(names: Iterable[str]) -> str:
-    """Names with a plus between; empty where one is lacking."""
-    known = list(names)
-    return "+".join(known) if all(known) else ""

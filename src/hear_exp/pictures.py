@@ -24,6 +24,7 @@ from .figures import (
     tidy,
     title,
 )
+from .lenient import only_warn
 
 if TYPE_CHECKING:
     from .fit import FitOutcome, Problem
@@ -36,25 +37,27 @@ GRID_POINTS_SHOWN = 40
 
 
 def draw_pictures(folder: Path, problem: Problem, outcome: SearchOutcome, result: Result) -> list[Path]:
-    """Draw what suits the task into FOLDER/plots and return the paths.
+    """Draw what suits the task into FOLDER/plots and return the paths; what cannot be drawn is a warning.
 
     learning_curve (unless nothing was trained), grid (of at least two points), and by kind of task confusion
     (multiclass), average_precision (multilabel) or events.
     """
     task = problem.task
-    figures = {
-        "learning_curve": _learning_curve(problem, outcome, result),
-        "grid": _grid(problem, outcome, result),
-    }
+    drawers = {"learning_curve": _learning_curve, "grid": _grid}
     if task.embedding_type == "event":
-        figures["events"] = event_rolls(problem, outcome, result)
+        drawers["events"] = event_rolls
     elif task.prediction_type == "multiclass":
-        figures["confusion"] = _confusion(problem, outcome, result)
+        drawers["confusion"] = _confusion
     else:
-        figures["average_precision"] = _average_precision(problem, outcome, result)
-    plots = Path(folder) / "plots"
-    plots.mkdir(parents=True, exist_ok=True)
-    return [save(figure, plots / f"{name}.png") for name, figure in figures.items() if figure is not None]
+        drawers["average_precision"] = _average_precision
+    pictures = []
+    for name, draw in drawers.items():
+        path = Path(folder) / "plots" / f"{name}.png"
+        with only_warn(f"the picture {path} was not drawn"):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            if (figure := draw(problem, outcome, result)) is not None:
+                pictures.append(save(figure, path))
+    return pictures
 
 
 # What every run has -----------------------------------------------------------------------------------------

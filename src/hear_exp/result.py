@@ -10,6 +10,7 @@ from typing import Any
 from .errors import UserError
 from .files import read_json, write_json
 from .records import from_json, to_json
+from .task_id import TaskId
 
 
 @dataclass(frozen=True)
@@ -86,6 +87,11 @@ class Result:
     validation_loss: float | None = None
     undefined: Mapping[str, str] = field(default_factory=dict)
     doubts: tuple[str, ...] = ()
+
+    @property
+    def task_id(self) -> TaskId:
+        """What the task is known by."""
+        return TaskId(self.task, self.task_version, self.task_mode, self.task_digest)
 
     @property
     def spread(self) -> float | None:

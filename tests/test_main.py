@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from tiny import write_task
 
-from hear_exp import beside, csv_tracker, pictures, report, result, wandb_tracker
+from hear_exp import beside, csv_tracker, pictures, result, run_table, wandb_tracker
 from hear_exp.__main__ import run
 from hear_exp.result import read_result
 
@@ -105,7 +105,7 @@ def test_a_table_that_cannot_be_printed_is_a_warning(small, monkeypatch):
     def ascii_only(*_args):
         raise UnicodeEncodeError("ascii", "±", 0, 1, "ordinal not in range(128)")
 
-    monkeypatch.setattr(report, "show_result", ascii_only)
+    monkeypatch.setattr(run_table, "show_result", ascii_only)
     folder, warned = small("logger=none")
     assert read_result(folder).score is not None
     assert "the result was not shown: 'ascii' codec" in warned

@@ -40,8 +40,8 @@ def test_beehive_needs_both_parts(compose, tmp_path):
 
 def test_beehive_is_run_part_by_part_and_averaged(start, tmp_path):
     from hear_exp.__main__ import run
-    from hear_exp.report import find_runs
     from hear_exp.result import read_result
+    from hear_exp.runs import find_runs
 
     arguments = ["model=hear", "model.module=tiny_model", "trainer=cpu", "logger=csv", "search.workers=1"]
     arguments += ["predictor.hidden_dim=16", "predictor.hidden_layers=1", "predictor.lr=[1e-2,1e-3]"]

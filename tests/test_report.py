@@ -14,8 +14,10 @@ from fabricated import event_outcome, event_problem, result_of, scene_outcome, s
 from rich.console import Console
 
 from hear_exp.leaderboard import Rank
-from hear_exp.report import find_runs, main, show_result
+from hear_exp.report import main
 from hear_exp.result import Result, write_result
+from hear_exp.run_table import show_result
+from hear_exp.runs import find_runs
 from hear_exp.task import Event
 
 

@@ -18,7 +18,7 @@ def run(config: dict[str, Any], folder: Path, choices: Choices) -> None:
     Raises UserError for a user's mistake.
     """
     # Imported here: --help and typing mistakes need none of them, nor does a mistake need what follows the plans.
-    from .plans import make_plans
+    from .plans import make_plans, published_points
 
     plans = make_plans(config, folder, choices)  # one, but for a task that HEAR published in parts
     from . import settings
@@ -26,11 +26,12 @@ def run(config: dict[str, Any], folder: Path, choices: Choices) -> None:
     from .doubts import data_doubts
     from .gather import make_result
     from .lenient import only_warn
+    from .model_choice import model_options
     from .parts import fit_of_part, join_results
     from .pictures import draw_pictures
     from .progress import console, progress
-    from .report import show_result
     from .result import write_result
+    from .run_table import show_result
     from .search import search
     from .task_id import task_id
     from .tracking import make_tracker
@@ -63,6 +64,8 @@ def run(config: dict[str, Any], folder: Path, choices: Choices) -> None:
                 embed_seconds=embedded.seconds,
                 doubts=(*doubts, *embedded.doubts),
                 identity=fits.identity.digest,
+                model_options=model_options(config),
+                published_points=published_points(plan.task),
             )
             found.append((plan.folder, problem, outcome, fits, result))
         result = join_results(task.name, [part[-1] for part in found], config["task"].get("leaderboard"))

@@ -12,6 +12,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .files import replacing
+from .safe_text import one_line
+from .scores import SCORES
+from .task_id import task_labels
 
 if TYPE_CHECKING:
     from .result import Result
@@ -19,6 +22,7 @@ if TYPE_CHECKING:
 # Okabe and Ito's colours, which the colour-blind can tell apart.
 BLUE, ORANGE, GREEN, INK, GREY, PALE = "#0072B2", "#D55E00", "#009E73", "#24292f", "#8c959f", "#eaeef2"
 DOTS_PER_INCH = 150
+LABEL_LENGTH = 80  # characters of a name, beyond which it would squeeze the picture
 
 
 def new_figure(width: float, height: float, headline: str) -> Any:
@@ -52,10 +56,23 @@ def save(figure: Any, path: Path) -> Path:
     return path
 
 
+def arrow(metric: str) -> str:
+    """An arrow down behind the name of a score of which less is better."""
+    return " ↓" if metric in SCORES and not SCORES[metric].higher_is_better else ""
+
+
+def label_text(text: str) -> str:
+    """A name from outside as a picture can show it: one line, not too long, no character that is not one."""
+    line = one_line(text)
+    return line if len(line) <= LABEL_LENGTH else f"{line[: LABEL_LENGTH - 1]}…"
+
+
 def number(value: float | None) -> str:
     """A score for people: four decimals, four digits from 10 up."""
-    if value is None or not math.isfinite(value):
+    if value is None or math.isnan(value):
         return "undefined"
+    if math.isinf(value):
+        return "inf" if value > 0 else "-inf"
     return f"{value:.4f}" if abs(value) < 10 else f"{value:.4g}"
 
 
@@ -64,13 +81,23 @@ def settings(values: Mapping[str, Any]) -> str:
     return ", ".join(f"{name} {value:g}" if _is_number(value) else f"{name} {value}" for name, value in values.items())
 
 
+def changes(protocol_changes: Mapping[str, Any]) -> str:
+    """Changed fields of a protocol in a line: shuffle=True."""
+    return ", ".join(f"{name}={value}" for name, value in protocol_changes.items())
+
+
 def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def title(result: Result, what: str) -> str:
     """A picture's headline."""
-    return f"{result.model} on {result.task}: {what}"
+    return f"{label_text(result.model)} on {label_text(task_name(result))}: {what}"
+
+
+def task_name(result: Result) -> str:
+    """The task and which of its sizes it is."""
+    return task_labels([result.task_id])[result.task_id]
 
 
 def score_text(result: Result) -> str:

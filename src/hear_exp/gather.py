@@ -9,9 +9,10 @@ import platform
 import statistics
 from collections.abc import Mapping, Sequence
 from importlib import metadata
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from .leaderboard import leaderboard_task, rank
+from .leaderboard import differences, leaderboard_task, rank
 from .result import FoldResult, GridResult, Result
 from .scores import higher_is_better
 
@@ -32,14 +33,28 @@ def make_result(
     embed_seconds: float,
     doubts: Sequence[str] = (),
     identity: str = "",
+    model_options: Mapping[str, Any] = MappingProxyType({}),
+    published_points: Sequence[Mapping[str, Any]] = (),
 ) -> Result:
-    """Gather a search's outcome into the record that result.json holds; ``doubts`` are those of the embeddings."""
+    """Gather a search's outcome into the record that result.json holds.
+
+    ``doubts`` are those of the embeddings; ``published_points`` the grid points that the published scores of the task
+    come from.
+    """
     task = problem.task
     folds = tuple(_fold(fit) for fit in outcome.folds)
     scores = fold_scores([fold.scores for fold in folds])
     score = scores[task.primary_metric]
     published = leaderboard_task(task)
     winner = outcome.grid[outcome.winner]
+    differing = differences(
+        protocol=problem.protocol.name,
+        protocol_changes=protocol_changes,
+        predictor=predictor,
+        points=[fit.job.hyperparameters for fit in outcome.grid],
+        published_points=published_points,
+        precision=problem.precision,
+    )
     return Result(
         model=model,
         task=task.name,
@@ -68,13 +83,20 @@ def make_result(
         monitor=winner.monitor,
         finished=datetime.datetime.now().astimezone().isoformat(timespec="seconds"),
         versions=_versions(),
-        leaderboard=dataclasses.asdict(rank(published, score)) if published and score is not None else None,
+        leaderboard=ranked(published, score, differing),
         task_mode=task.mode,
         task_digest=task.digest,
         identity=identity,
+        model_options=dict(model_options),
+        differences=differing,
         undefined=undefined_scores(folds),
         doubts=tuple(dict.fromkeys((*doubts, *outcome.doubts))),
     )
+
+
+def ranked(published: str | None, score: float | None, differing: Sequence[str]) -> dict[str, Any] | None:
+    """Where a score stands among those of the task that the leaderboard calls ``published``, as result.json has it."""
+    return dataclasses.asdict(rank(published, score, differing)) if published and score is not None else None
 
 
 def fold_scores(scores: Sequence[Mapping[str, float | None]]) -> dict[str, float | None]:

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import csv
 import functools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from types import MappingProxyType
+from typing import Any
 
 from .errors import UserError
 from .task import Task
@@ -42,12 +43,16 @@ TASKS: Mapping[tuple[str, str], tuple[str, str]] = MappingProxyType(
 )
 
 
+PROTOCOL, PREDICTOR, PRECISION = "hear2021", "mlp", "32-true"  # of the published scores
+
+
 @dataclass(frozen=True)
 class Rank:
     """A score among the published ones of a task: the ``rank``-th of ``of`` scores, itself included.
 
     Equal scores share the better rank, and ``tied`` names their models. ``better_model`` and ``worse_model`` are
-    the nearest with another score (None at either end).
+    the nearest with another score (None at either end). Only a ``comparable`` score was found as the published ones
+    were; else ``why_not`` says what differs.
     """
 
     task: str
@@ -58,6 +63,8 @@ class Rank:
     better_score: float | None = None
     worse_model: str | None = None
     worse_score: float | None = None
+    comparable: bool = True
+    why_not: str = ""
 
 
 @functools.cache
@@ -76,8 +83,50 @@ def leaderboard_task(task: Task) -> str | None:
     return name if metric == task.primary_metric else None
 
 
-def rank(task_name: str, score: float) -> Rank:
+def differences(
+    *,
+    protocol: str,
+    protocol_changes: Mapping[str, Any],
+    predictor: str,
+    points: Sequence[Mapping[str, Any]],
+    published_points: Sequence[Mapping[str, Any]],
+    precision: str,
+) -> tuple[str, ...]:
+    """In what an evaluation differs from the one of the published scores, in words; empty where in nothing.
+
+    Args:
+        protocol: the protocol's name.
+        protocol_changes: fields of it that were changed.
+        predictor: the predictor's name.
+        points: the grid points that were searched.
+        published_points: those that were searched for the published scores of the task.
+        precision: of the predictor's training, in Lightning's words.
+    """
+    found = []
+    if protocol != PROTOCOL:
+        found.append(f"protocol {protocol}, published: {PROTOCOL}")
+    if protocol_changes:
+        found.append(f"changed in the protocol: {', '.join(protocol_changes)}")
+    if predictor != PREDICTOR:
+        found.append(f"predictor {predictor}, published: {PREDICTOR}")
+    elif protocol == PROTOCOL and not protocol_changes:  # else its grid is another one anyway
+        names = sorted({name for point in (*points, *published_points) for name in point})
+        changed = [name for name in names if _values(points, name) != _values(published_points, name)]
+        if changed:
+            found.append(f"changed in the predictor: {', '.join(changed)}")
+    if precision != PRECISION:
+        found.append(f"precision {precision}, published: {PRECISION}")
+    return tuple(found)
+
+
+def _values(points: Sequence[Mapping[str, Any]], name: str) -> list[Any]:
+    return [point.get(name) for point in points]
+
+
+def rank(task_name: str, score: float, why_not: Sequence[str] = ()) -> Rank:
     """Where ``score`` stands among the published scores of ``task_name``, the leaderboard's name of a task.
+
+    ``why_not``: in what the evaluation differs from the published one.
 
     Raises UserError for a task that is not on the leaderboard.
     """
@@ -98,4 +147,6 @@ def rank(task_name: str, score: float) -> Rank:
         better_score=better[0],
         worse_model=worse[1],
         worse_score=worse[0],
+        comparable=not why_not,
+        why_not="; ".join(why_not),
     )

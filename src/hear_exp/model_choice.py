@@ -43,6 +43,14 @@ def describe_model(config: Mapping[str, Any]) -> Model:
     )
 
 
+def model_options(config: Mapping[str, Any]) -> dict[str, Any]:
+    """What tells two models of one name apart: module, weights and options; none of embeddings made elsewhere."""
+    if config["embeddings"]["name"] == "heareval":
+        return {}
+    model = describe_model(config)
+    return {"module": model.module, "weights": model.weights, **model.options}
+
+
 def check_model(model: Model) -> None:
     """Raises UserError for a model without a module, whose weights file is missing, or that is not installed."""
     if not model.module:

@@ -11,14 +11,15 @@ import dataclasses
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from .gather import fold_scores, undefined_scores
-from .leaderboard import rank
+from .gather import fold_scores, ranked, undefined_scores
 from .result import Result
 from .task_id import joined
 
 if TYPE_CHECKING:
     from .fit import FitOutcome
     from .search import OnFit
+
+PUBLISHED_MODE = "full"  # the size of such a task that was published
 
 
 def fit_of_part(index: int, part: str, on_fit: OnFit) -> OnFit:
@@ -45,7 +46,10 @@ def join_results(task: str, parts: Sequence[Result], leaderboard: str | None) ->
     )
     scores = fold_scores([fold.scores for fold in folds])
     score = scores[first.primary_metric]
-    ranked = dataclasses.asdict(rank(leaderboard, score)) if leaderboard and score is not None else None
+    size = f"mode {first.task_mode or 'unknown'}, published: {PUBLISHED_MODE}"
+    differing = [difference for part in parts for difference in part.differences]
+    differing += [size] if any(part.task_mode != PUBLISHED_MODE for part in parts) else []
+    differing = list(dict.fromkeys(differing))
     own = ("score", "validation_score", "validation_loss", "hyperparameters", "embedding_key")
     return dataclasses.replace(
         first,
@@ -61,6 +65,7 @@ def join_results(task: str, parts: Sequence[Result], leaderboard: str | None) ->
         undefined=undefined_scores(folds),
         doubts=tuple(f"{part.task}: {doubt}" for part in parts for doubt in part.doubts),
         finished=parts[-1].finished,
-        leaderboard=ranked,
+        leaderboard=ranked(leaderboard, score, differing),
+        differences=tuple(differing),
         parts={part.task: {name: getattr(part, name) for name in own} for part in parts},
     )

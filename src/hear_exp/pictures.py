@@ -16,6 +16,8 @@ from .figures import (
     INK,
     ORANGE,
     PALE,
+    arrow,
+    label_text,
     new_figure,
     number,
     save,
@@ -83,7 +85,11 @@ def _learning_curve(problem: Problem, outcome: SearchOutcome, result: Result) ->
     tidy(panels[0], "loss" + (best if by_loss else "") + others, "y")
     panels[0].legend(frameon=False, fontsize=8, labelcolor=INK)
     if scored:
-        tidy(panels[1], f"validation {result.primary_metric}{_arrow(result)}" + ("" if by_loss else best), "y")
+        tidy(
+            panels[1],
+            f"validation {result.primary_metric}{arrow(result.primary_metric)}" + ("" if by_loss else best),
+            "y",
+        )
     for axes in panels:
         axes.axvline(fits[0].epoch, color=INK, linewidth=0.8, linestyle=(0, (4, 3)))
         axes.set_xlabel("epoch", fontsize=9, color=INK)
@@ -152,11 +158,11 @@ def _grid(problem: Problem, outcome: SearchOutcome, result: Result) -> Any:
                 fontsize=8,
                 color=GREY,
             )
-    names = [settings({name: points[i][name] for name in varying}) or f"point {i}" for i in shown]
+    names = [label_text(settings({name: points[i][name] for name in varying})) or f"point {i}" for i in shown]
     axes.set_yticks(range(len(shown)), names, parse_math=False)
     axes.set_ylim(len(shown) - 0.4, -0.6)
     axes.margins(x=0.12)
-    what = "loss ↓" if loss else result.primary_metric + _arrow(result)
+    what = "loss ↓" if loss else result.primary_metric + arrow(result.primary_metric)
     axes.set_xlabel(f"validation {what} on the first fold" if len(outcome.folds) > 1 else f"validation {what}")
     part = (
         f"the best {len(shown)} of {len(points)} grid points"
@@ -166,10 +172,6 @@ def _grid(problem: Problem, outcome: SearchOutcome, result: Result) -> Any:
     tidy(axes, part, "both")
     axes.get_yticklabels()[shown.index(outcome.winner)].set(fontweight="bold", color=BLUE)
     return figure
-
-
-def _arrow(result: Result) -> str:
-    return "" if result.higher_is_better else " ↓"
 
 
 # Scene tasks ------------------------------------------------------------------------------------------------
@@ -208,7 +210,7 @@ def _confusion(problem: Problem, outcome: SearchOutcome, result: Result) -> Any:
     from matplotlib.colors import PowerNorm
 
     shares = confusion_shares(*_predictions(problem, outcome))
-    labels = problem.task.labels
+    labels = [label_text(label) for label in problem.task.labels]
     size = min(max(0.55 * len(labels), 2.4), 7.5)
     figure = new_figure(size + 2.2, size + 1.6, title(result, "confusion matrix"))
     axes = figure.subplots()
@@ -274,12 +276,12 @@ def _average_precision(problem: Problem, outcome: SearchOutcome, result: Result)
         for row, label in enumerate(labels):
             text = f"{positives[label]}" if positives[label] else "no positives"
             axes.annotate(text, (1.0, row), (3, 0), textcoords="offset points", va="center", fontsize=7, color=GREY)
-        axes.set_yticks(rows, [problem.task.labels[i] for i in labels], parse_math=False)
+        axes.set_yticks(rows, [label_text(problem.task.labels[i]) for i in labels], parse_math=False)
         axes.set_ylim(per_column - 0.4, -0.6)
         axes.set_xlim(0, 1)
         axes.set_xlabel("average precision", fontsize=9)
         tidy(axes, grid="x")
         axes.tick_params(axis="y", length=0, labelsize=7.5)
     note = f"{score_text(result)}\n{pooled}; right: clips with the label; orange: chance"
-    figure.axes[0].set_title(note, loc="left", fontsize=8.5, color=INK)
+    figure.axes[0].set_title(note, loc="left", fontsize=8.5, color=INK, parse_math=False)
     return figure

@@ -15,6 +15,7 @@ from .choices import Choices
 from .configs import names_in, shipped
 from .errors import UserError
 from .grid import apply_task_grid, check_precision, expand_grid
+from .leaderboard import PREDICTOR, PROTOCOL
 from .model_choice import check_model, describe_model
 from .options import check_options
 from .protocol import Protocol, changed_fields, protocol_from_config
@@ -203,3 +204,10 @@ def _expand(predictor: Mapping[str, Any], protocol: Protocol) -> list[dict[str, 
                 f"(predictor.check_val_every_n_epoch={point['check_val_every_n_epoch']})"
             )
     return points
+
+
+def published_points(task: Task) -> list[dict[str, Any]]:
+    """The grid points that the published scores of ``task`` come from, or would."""
+    predictor = {name: value for name, value in shipped("predictor", PREDICTOR).items() if name != "name"}
+    protocol = protocol_from_config(shipped("protocol", PROTOCOL))
+    return _expand(apply_task_grid(predictor, task.predictor_grid, []), protocol)

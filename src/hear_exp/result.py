@@ -87,6 +87,13 @@ class Result:
     validation_loss: float | None = None
     undefined: Mapping[str, str] = field(default_factory=dict)
     doubts: tuple[str, ...] = ()
+    differences: tuple[str, ...] = ()  # from the evaluation of the published scores, in words
+    model_options: Mapping[str, Any] = field(default_factory=dict)  # weights and options that the model was made with
+
+    @property
+    def monitored(self) -> float | None:
+        """The validation value that selected: score or loss."""
+        return self.validation_loss if self.monitor == "loss" else self.validation_score
 
     @property
     def task_id(self) -> TaskId:

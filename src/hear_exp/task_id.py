@@ -34,6 +34,19 @@ def task_id(tasks: Sequence[Task], name: str = "") -> TaskId:
     )
 
 
+def task_labels(ids: Sequence[TaskId]) -> dict[TaskId, str]:
+    """What tasks are called beside each other: name and mode, and where two would look alike, what tells them apart."""
+    labels = {}
+    for task in set(ids):
+        alike = [other for other in set(ids) if (other.name, other.mode) == (task.name, task.mode)]
+        further = [task.version] if len({other.version for other in alike}) > 1 else []
+        same_version = [other for other in alike if other.version == task.version]
+        further += [task.digest or "content unknown"] if len(same_version) > 1 else []
+        details = [part for part in (task.mode, *further) if part]
+        labels[task] = task.name + (f" ({', '.join(details)})" if details else "")
+    return labels
+
+
 def joined(names: Iterable[str]) -> str:
     """Names of a task's parts with a plus between; empty where one is lacking."""
     known = list(names)

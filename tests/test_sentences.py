@@ -32,6 +32,22 @@ def test_an_error_that_a_full_disk_caused():
     assert sentence(error).startswith("cannot write /there: ")
 
 
+def test_an_error_while_a_full_disk_is_handled(tmp_path):
+    """As torch.save raises it."""
+
+    def closing_fails(first: OSError) -> Exception:
+        try:
+            try:
+                raise first
+            finally:
+                raise RuntimeError("unexpected pos 1024 vs 918")
+        except RuntimeError as error:
+            return error
+
+    assert sentence(closing_fails(full("/there"))).startswith("cannot write /there: No space left")
+    assert not is_expected(closing_fails(FileExistsError(errno.EEXIST, "it is there", "x")))
+
+
 @pytest.mark.parametrize("error", [RuntimeError("a bug"), FileNotFoundError(errno.ENOENT, "gone", "x"), OSError("odd")])
 def test_other_errors_are_faults_of_ours(error):
     assert disk_error(error) is None

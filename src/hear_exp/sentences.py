@@ -21,6 +21,7 @@ _DISK = {  # what the file system refuses, and what to do
     **dict.fromkeys((errno.EIO, errno.ESTALE, errno.ENXIO, errno.ENODEV), f"the disk fails; {_ELSEWHERE}"),
     **dict.fromkeys((errno.EMFILE, errno.ENFILE), "raise the limit of open files (ulimit -n), or lower search.workers"),
 }
+_FULL_OR_FAILING = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO)
 
 
 def is_expected(error: BaseException) -> bool:
@@ -29,10 +30,16 @@ def is_expected(error: BaseException) -> bool:
 
 
 def disk_error(error: BaseException) -> OSError | None:
-    """The file system's refusal to write (full, read-only, not allowed, failing) that ``error`` is or comes from."""
+    """The file system's refusal to write (full, read-only, not allowed, failing) that ``error`` is or comes from.
+
+    A full or failing disk also where another error came of it: torch.save then fails once more, while closing.
+    """
     if isinstance(error, OSError) and error.errno in _DISK:
         return error
-    return disk_error(error.__cause__) if error.__cause__ is not None else None
+    if error.__cause__ is not None:
+        return disk_error(error.__cause__)
+    came_of = disk_error(error.__context__) if error.__context__ is not None else None
+    return came_of if came_of is not None and came_of.errno in _FULL_OR_FAILING else None
 
 
 def sentence(error: BaseException) -> str:

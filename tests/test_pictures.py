@@ -7,8 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from fabricated import event_outcome, event_problem, result_of, scene_outcome, scene_problem
+from matplotlib.colors import to_hex
 
-from hear_exp.event_roll import matched_onsets
+from hear_exp.event_roll import event_rolls, matched_onsets, onset_collar
 from hear_exp.figures import number, settings
 from hear_exp.pictures import confusion_shares, draw_pictures
 from hear_exp.scores import event_scores
@@ -112,8 +113,48 @@ def test_confusion_shares():
 def test_matched_onsets():
     reference = [Event("a", 0, 1), Event("a", 300, 301), Event("b", 0, 1)]
     predicted = [Event("a", 200, 201), Event("a", 700, 701), Event("b", 201, 202), Event("c", 0, 1)]
-    assert matched_onsets(reference, predicted) == ({0}, {0})
-    assert matched_onsets(reference, []) == (set(), set())
+    assert matched_onsets(reference, predicted, 200) == ({0}, {0})
+    assert matched_onsets(reference, [], 200) == (set(), set())
+
+
+@pytest.mark.parametrize(
+    ("metric", "collar_ms", "left_out"),
+    [
+        ("event_onset_200ms_fms", 200, ""),
+        ("event_onset_50ms_fms", 50, ""),
+        ("event_onset_offset_50ms_20perc_fms", 50, "also asks for ends within 50 ms or 20 % of the length"),
+        ("segment_1s_er", 200, "itself compares segments of 1 s"),
+    ],
+)
+def test_events_are_matched_as_the_primary_score_does(metric, collar_ms, left_out):
+    assert onset_collar(metric) == (pytest.approx(collar_ms), f"{metric} {left_out}" if left_out else "")
+
+
+@pytest.mark.parametrize(
+    ("metric", "colour"), [("event_onset_200ms_fms", "009E73"), ("event_onset_50ms_fms", "D55E00")]
+)
+def test_an_onset_of_100_ms_off_is_right_or_wrong_in_the_picture(tmp_path, metric, colour):
+    """The bar's colour and the legend follow the collar of the task's primary score."""
+    problem = event_problem(tmp_path, [[Event("a", 1000, 1500)]], ["a", "b"])
+    problem = replace(problem, task=replace(problem.task, metrics=(metric,)))
+    outcome = event_outcome(problem, [[Event("a", 1100, 1500)]])
+    figure = event_rolls(problem, outcome, result_of(problem, outcome))
+    predicted = figure.axes[0].collections[-1]
+    assert to_hex(predicted.get_facecolor()[0]).upper() == f"#{colour}"
+    legend = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert f"predicted, onset within {metric.split('_')[2].removesuffix('ms')} ms" in legend
+
+
+def test_names_that_no_font_and_no_formula_takes(tmp_path):
+    """Glyphs that are missing, broken mathtext, line breaks, control characters and very long names."""
+    names = ["$\\frac{", "a$b$", "犬\n猫", "\x1b[2J\x00", "\ud800", "\U0010fffd", "x" * 500, "%s {}"]
+    for kind in ("multiclass", "multilabel"):
+        problem = scene_problem(tmp_path / kind, names, prediction_type=kind, metrics=["mAP"])
+        problem = replace(problem, task=replace(problem.task, name="$\\sum{\x1b"))
+        assert len(draw(tmp_path / kind, problem, scene_outcome(problem))) == 3
+    events = [[Event(name, 100.0 * i, 100.0 * i + 50) for i, name in enumerate(names)]]
+    problem = event_problem(tmp_path / "events", events, names)
+    assert "events" in draw(tmp_path / "events", problem, event_outcome(problem, events))
 
 
 def test_matched_onsets_agree_with_the_score():
@@ -122,7 +163,7 @@ def test_matched_onsets_agree_with_the_score():
         starts = rng.integers(0, 3000, 30) / 1.0
         events = [Event("ab"[i % 2], start, start + 10) for i, start in enumerate(starts)]
         reference, predicted = events[:17], events[17:]
-        found, correct = matched_onsets(reference, predicted)
+        found, correct = matched_onsets(reference, predicted, 200)
         scores = event_scores(["event_onset_200ms_fms"], {"x": predicted}, {"x": reference}, ["a", "b"])
         assert len(found) == len(correct)
         assert len(found) / 17 == pytest.approx(scores["event_onset_200ms_fms_recall"])

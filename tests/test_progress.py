@@ -98,7 +98,7 @@ def test_a_name_cannot_command_the_terminal(log, clock):
     with progress("embedding \x1b[2Jevil\n x crepe", total=2) as bar:
         clock.now += 10.0
         bar(1, note="\x07")
-    assert log.getvalue().splitlines()[0].startswith("embedding ?[2Jevil? x crepe: 1 of 2 clips (50 %), ?")
+    assert log.getvalue().splitlines()[0].startswith("embedding \\x1b[2Jevil\\n x crepe: 1 of 2 clips (50 %), \\x07")
 
 
 def test_a_log_that_cannot_be_written_costs_no_work(monkeypatch, clock):

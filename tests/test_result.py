@@ -4,19 +4,21 @@ import csv
 import json
 import math
 import os
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import numpy as np
 import pytest
 import torch
 from fabricated import result_of, scene_outcome, scene_problem
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
 from tiny import MLP
 
 from hear_exp.beside import write_curves, write_predictions, write_predictor
 from hear_exp.errors import UserError
-from hear_exp.gather import fold_scores
+from hear_exp.gather import fold_scores, undefined_scores
 from hear_exp.predictor import PredictorNetwork
-from hear_exp.result import read_result, write_result
+from hear_exp.result import Result, read_result, write_result
 from hear_exp.search import search
 
 
@@ -52,6 +54,24 @@ def test_a_score_that_is_undefined_on_a_fold_is_undefined():
     scores = fold_scores([{"a": 1.0, "b": 1.0}, {"a": None, "b": 2.0}])
     assert (scores["a"], scores["a_mean"], scores["a_std"]) == (None, None, None)
     assert scores["b"] == 1.5
+
+
+def test_a_score_that_is_infinite_on_a_fold():
+    scores = fold_scores([{"a": 1.0, "b": math.inf}, {"a": math.inf, "b": -math.inf}])
+    assert (scores["a"], scores["a_std"], scores["b"], scores["b_std"]) == (math.inf, None, None, None)
+
+
+def test_every_undefined_score_has_its_reason(found):
+    result = found[2]
+    changes = [{"x": 1.0, "y": None, "z": math.inf}, {"x": 2.0, "y": 0.5, "z": 1.0}, {"x": 3.0, "y": None, "z": 1.0}]
+    whys = [{"y": "no positives of a"}, {}, {"y": "no positives of a"}]
+    folds = [
+        replace(fold, scores=scores, undefined=why)
+        for fold, scores, why in zip(result.folds, changes, whys, strict=True)
+    ]
+    why = "on fold00, fold02: no positives of a"
+    assert undefined_scores(folds) == {"y": why, "y_mean": why, "y_std": why, "z_std": "infinite on fold00"}
+    assert undefined_scores(folds[:1]) == {"y": "no positives of a"}
 
 
 # The record -------------------------------------------------------------------------------------------------
@@ -136,6 +156,90 @@ def test_it_is_no_result(tmp_path, content):
     (tmp_path / "result.json").write_text(content)
     with pytest.raises(UserError, match=r"^.*result\.json: not a result of hear_exp: "):
         read_result(tmp_path)
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers(-3, 3) | st.floats(allow_nan=False) | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=6,
+)
+
+
+@settings(
+    derandomize=True, deadline=None, max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(name=st.sampled_from([f.name for f in fields(Result)]), value=json_values)
+@example(name="finished", value="")
+@example(name="score", value="high")
+@example(name="folds", value=[{"scores": 1}])
+@example(name="grid", value=[[]])
+@example(name="monitor", value="loss")
+@example(name="hyperparameters", value=None)
+@example(name="score", value="inf")
+def test_any_json_is_a_result_or_a_sentence(found, tmp_path, name, value):
+    write_result(tmp_path, found[2])
+    path = tmp_path / "result.json"
+    content = {**json.loads(path.read_text()), name: value}
+    for broken in (content, value, {name: value}):
+        path.write_text(json.dumps(broken))  # Infinity, too, which is not JSON
+        try:
+            assert isinstance(read_result(path), Result)
+        except UserError as error:
+            assert str(error).startswith(str(path))  # noqa: PT017
+
+
+@settings(derandomize=True, deadline=None, max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.binary(max_size=40))
+@example(b"")
+@example(b"\xff")
+@example(b"[" * 100000)
+@example(b'{"score": NaN}')
+def test_any_bytes_are_a_sentence(tmp_path, content):
+    (tmp_path / "result.json").write_bytes(content)
+    with pytest.raises(UserError, match=r"result\.json"):
+        read_result(tmp_path)
+
+
+def test_infinite_scores_are_kept(found, tmp_path):
+    _, _, result = found
+    folds = tuple(replace(fold, scores={**fold.scores, "d_prime": math.inf}) for fold in result.folds)
+    path = write_result(tmp_path, replace(result, folds=folds, scores={**result.scores, "d_prime": -math.inf}))
+    content = json.loads(path.read_text())
+    assert (content["folds"][0]["scores"]["d_prime"], content["scores"]["d_prime"]) == ("inf", "-inf")
+    assert read_result(path).scores["d_prime"] == -math.inf
+    assert read_result(path).folds[0].scores["d_prime"] == math.inf
+
+
+def test_results_of_earlier_versions_are_read(found, tmp_path):
+    """They had none of the newer fields, and a loss that selected stood in validation_score."""
+    path = write_result(tmp_path, found[2])
+    new = ("task_mode", "task_digest", "identity", "undefined", "doubts", "validation_loss", "model_options")
+    content = json.loads(path.read_text())
+    old = {name: value for name, value in content.items() if name not in (*new, "differences")}
+    for record in (*old["folds"], *old["grid"]):
+        record.pop("validation_loss")
+        record.pop("undefined", None)
+    path.write_text(json.dumps(old))
+    result = read_result(path)
+    assert (result.task_mode, result.doubts, dict(result.undefined)) == ("", (), {})
+    assert result.validation_score == found[2].validation_score
+    path.write_text(json.dumps({**old, "monitor": "loss"}))
+    result = read_result(path)
+    assert (result.validation_score, result.validation_loss) == (None, found[2].validation_score)
+    assert result.grid[0].validation_loss == found[2].grid[0].validation_score
+    assert result.folds[0].validation_score is None
+    path.write_text(json.dumps({**old, "monitor": "loss", "hyperparameters": {"k": 5}}))  # neighbours have no loss
+    assert (read_result(path).monitor, read_result(path).validation_score) == ("score", found[2].validation_score)
+
+
+def test_a_loss_is_not_a_score(tmp_path):
+    problem = scene_problem(tmp_path / "loss", ["a", "b"], early_stop_on_score=False)
+    outcome = scene_outcome(problem)
+    result = result_of(problem, outcome)
+    assert (result.monitor, result.validation_score) == ("loss", None)
+    assert result.validation_loss == result.monitored == outcome.grid[outcome.winner].validation_loss
+    assert {point.validation_score for point in result.grid} == {None}
+    assert all(fold.validation_loss > 0 for fold in result.folds)
 
 
 # Beside it --------------------------------------------------------------------------------------------------

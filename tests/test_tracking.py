@@ -6,6 +6,7 @@ import struct
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from hear_exp.pictures import draw_pictures
 from hear_exp.task_id import TaskId
 from hear_exp.tracker import Tracker
 from hear_exp.tracking import make_tracker
-from hear_exp.wandb_tracker import flat
+from hear_exp.wandb_tracker import WandbTracker, flat
 
 CONFIG = {
     "predictor": {"name": "mlp", "lr": [1e-3, 1e-4]},
@@ -43,7 +44,7 @@ def record(folder: Path, name: str, kfold: bool = False, **changes: Any) -> None
     """A whole run through a tracker."""
     problem = scene_problem(folder / "task", ["a", "b", "c"], clips=30, kfold=kfold)
     outcome = scene_outcome(problem)
-    result = result_of(problem, outcome)
+    result = result_of(problem, outcome, doubts=["too few clips"])
     with tracker(folder, name, **changes) as tracking:
         for fit in (*outcome.grid, *outcome.folds[1:]):
             tracking.fit_done(fit)
@@ -111,6 +112,9 @@ def test_wandb_keeps_a_run(tmp_path, caplog):
     assert summary["score"] == summary["test/top1_acc"] == summary["test/top1_acc_mean"]
     assert summary["score_std"] == summary["test/top1_acc_std"] > 0
     assert summary["winner/lr"] in (1e-3, 3.2e-3)
+    assert (summary["monitor"], summary["doubts"]) == ("score", 1)
+    updates = [item for r in records for item in r.config.update]
+    assert values(updates)["doubts"] == ["too few clips"]
     assert summary["seconds/search"] == 12.3
     history = [values(r.history.item) for r in records if r.HasField("history")]
     curve = [row for row in history if "curve/epoch" in row]
@@ -181,7 +185,7 @@ def test_csv(tmp_path):
     with (tmp_path / "metrics.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert list(rows[0]) == ["stage", "fold", "grid_point", "epoch", "name", "value"]
-    assert [r["name"] for r in rows[:3]] == ["validation_score", "epochs_run", "seconds"]
+    assert [r["name"] for r in rows[:4]] == ["validation_score", "validation_loss", "epochs_run", "seconds"]
     assert len([r for r in rows if r["stage"] == "fit" and r["name"] == "seconds"]) == 10
     assert [r["fold"] for r in rows if r["stage"] == "test"] == ["fold00", "fold01", "fold02"]
     final = {r["name"]: float(r["value"]) for r in rows if r["stage"] == "result"}
@@ -194,8 +198,42 @@ def test_csv_of_a_failed_run_holds_what_was_done(tmp_path):
     outcome = scene_outcome(scene_problem(tmp_path / "task", ["a", "b"], clips=30))
     tracking = tracker(tmp_path, "csv").__enter__()
     tracking.fit_done(outcome.grid[0])
-    assert len((tmp_path / "metrics.csv").read_text().splitlines()) == 4  # at once
+    assert len((tmp_path / "metrics.csv").read_text().splitlines()) == 5  # at once
     tracking.__exit__(KeyboardInterrupt, KeyboardInterrupt(), None)
+
+
+def test_csv_of_a_task_that_selects_by_loss(tmp_path):
+    problem = scene_problem(tmp_path / "task", ["a", "b"], clips=30, early_stop_on_score=False)
+    outcome = scene_outcome(problem)
+    with tracker(tmp_path, "csv") as tracking:
+        tracking.fit_done(outcome.grid[0])
+        tracking.finish(result_of(problem, outcome), [], tmp_path)
+    text = (tmp_path / "metrics.csv").read_text()
+    assert text.count(",validation_loss,") == 2
+    assert "validation_score" not in text
+
+
+def test_names_in_csv_are_no_formulas(tmp_path):
+    problem = scene_problem(tmp_path / "task", ["a", "b"], clips=30, kfold=True)
+    result = result_of(problem, scene_outcome(problem))
+    folds = tuple(replace(fold, test_split="=1+1") for fold in result.folds)
+    with tracker(tmp_path, "csv") as tracking:
+        tracking.finish(replace(result, folds=folds), [], tmp_path)
+    text = (tmp_path / "metrics.csv").read_text()
+    assert "test,'=1+1," in text
+    assert ",=1+1" not in text
+
+
+def test_the_wandb_group_tells_tasks_apart(tmp_path):
+    """By name, version, mode and content; also where a long name is cut."""
+    ids = [TaskId("speech", "v1", mode, digest) for mode, digest in (("5h", "a"), ("full", "a"), ("full", "b"))]
+    ids += [TaskId("n" * 200, "v1", "5h", "a"), TaskId("n" * 200, "v1", "50h", "a")]
+    logger = {"name": "wandb", "project": "p", "dir": tmp_path}
+    options = {"config": {}, "name": "run", "model": "m"}
+    groups = [WandbTracker(logger, task=task, **options)._options["group"] for task in ids]
+    assert groups[0] == "m/speech-v1-5h-a"
+    assert len(set(groups)) == 5
+    assert max(map(len, groups)) == 128
 
 
 def test_none(tmp_path):

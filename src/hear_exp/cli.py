@@ -24,6 +24,7 @@ from .choices import Choices, choices_of_job
 from .configs import conf_dir
 from .interrupts import KEPT, Interrupted, leaving, status_of_signal
 from .run_record import end, has_begun, note_in_log, record_failure, remove_unbegun
+from .safe_text import lines
 from .sentences import is_expected, sentence
 
 log = logging.getLogger(__name__)
@@ -113,5 +114,5 @@ def _of_hydra(error: Exception) -> str:
 
 
 def _leave(message: str, status: int) -> None:
-    print(f"hear_exp: {message}", file=sys.stderr)
+    print(lines(f"hear_exp: {message}"), file=sys.stderr)
     raise SystemExit(status)

@@ -43,7 +43,7 @@ class CsvTracker(Tracker):
         """Append a fit's validation score and loss, epochs and seconds."""
         job = outcome.job
         values = {
-            "validation_score": _number(outcome.validation_score),
+            **self._validation(outcome.monitor, _defined(outcome.validation_score), _defined(outcome.validation_loss)),
             "epochs_run": outcome.epochs_run,
             "seconds": round(outcome.seconds, 3),
         }
@@ -53,12 +53,15 @@ class CsvTracker(Tracker):
         """Append the scores of each fold and of the run."""
         for fold in result.folds:
             self._write(("test", fold.test_split, "", fold.epoch, *item) for item in fold.scores.items())
-        validation = {"validation_score": result.validation_score, "validation_loss": result.validation_loss}
-        selected = f"validation_{result.monitor}"  # always there; the other one may not exist
-        values = {name: value for name, value in validation.items() if name == selected or value is not None}
-        values |= result.scores
+        values = {**self._validation(result.monitor, result.validation_score, result.validation_loss), **result.scores}
         values |= {f"seconds_{stage}": seconds for stage, seconds in result.seconds.items()}
         self._write(("result", "", "", "", *item) for item in values.items())
+
+    @staticmethod
+    def _validation(monitor: str, score: float | None, loss: float | None) -> dict[str, float | None]:
+        """What selected, always; and the other one of score and loss, where there is one."""
+        values = {"validation_score": score, "validation_loss": loss}
+        return {name: value for name, value in values.items() if name == f"validation_{monitor}" or value is not None}
 
     def _write(self, rows: Iterable[Sequence[Any]]) -> None:
         assert self._file is not None, "a tracker records inside its with block"
@@ -66,5 +69,5 @@ class CsvTracker(Tracker):
         self._file.flush()
 
 
-def _number(value: float) -> float | None:
-    return float(value) if math.isfinite(value) else None
+def _defined(value: float) -> float | None:
+    return None if math.isnan(value) else value

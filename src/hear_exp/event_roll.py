@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from .figures import GREEN, INK, ORANGE, PALE, new_figure, tidy, title
+from .figures import GREEN, INK, ORANGE, PALE, label_text, new_figure, tidy, title
+from .scores import SCORES
 
 if TYPE_CHECKING:
     from .fit import Problem
@@ -13,13 +14,26 @@ if TYPE_CHECKING:
     from .search import SearchOutcome
     from .task import Event
 
-ONSET_COLLAR_MS = 200.0
+SEGMENT_COLLAR_MS = 200.0  # what a picture matches onsets within where the score itself looks at segments
 EVENTS_SHOWN = 120  # of a clip; a busier one is cut
 ROWS_SHOWN = 40  # of all clips together; where they have more, one clip is shown
 
 
+def onset_collar(metric: str) -> tuple[float, str]:
+    """Within how many milliseconds a picture matches onsets, as the score ``metric`` does, and what it leaves out."""
+    rules = SCORES[metric].settings if metric in SCORES else {}
+    if "t_collar" not in rules:
+        seconds = rules.get("time_resolution")
+        return SEGMENT_COLLAR_MS, f"{metric} itself compares segments of {seconds:g} s" if seconds else ""
+    collar_ms = 1000 * rules["t_collar"]
+    if not rules.get("evaluate_offset"):
+        return collar_ms, ""
+    share = rules["percentage_of_length"]
+    return collar_ms, f"{metric} also asks for ends within {collar_ms:g} ms or {100 * share:g} % of the length"
+
+
 def matched_onsets(
-    reference: Sequence[Event], predicted: Sequence[Event], collar_ms: float = ONSET_COLLAR_MS
+    reference: Sequence[Event], predicted: Sequence[Event], collar_ms: float
 ) -> tuple[set[int], set[int]]:
     """Indices of reference and predicted events that match one to one: same label, onsets within the collar.
 
@@ -41,9 +55,9 @@ def matched_onsets(
     return found, correct
 
 
-def _f_measure(reference: Sequence[Event], predicted: Sequence[Event]) -> float:
+def _f_measure(reference: Sequence[Event], predicted: Sequence[Event], collar_ms: float) -> float:
     events = len(reference) + len(predicted)
-    return 2 * len(matched_onsets(reference, predicted)[0]) / events if events else 0.0
+    return 2 * len(matched_onsets(reference, predicted, collar_ms)[0]) / events if events else 0.0
 
 
 def event_rolls(problem: Problem, outcome: SearchOutcome, result: Result) -> Any:
@@ -51,15 +65,18 @@ def event_rolls(problem: Problem, outcome: SearchOutcome, result: Result) -> Any
     tested = outcome.folds[0].tested
     assert tested is not None
     reference = problem.reference(tested.split)
+    collar_ms, left_out = onset_collar(result.primary_metric)
     scores = {
-        clip: _f_measure(reference[clip], tested.events[clip])
+        clip: _f_measure(reference[clip], tested.events[clip], collar_ms)
         for clip in reference
         if reference[clip] or tested.events[clip]
     }
     if not scores:
         return None
     rolls = {
-        clip: _Roll(reference[clip], tested.events[clip], problem.task.labels, problem.task.sample_duration_s)
+        clip: _Roll(
+            reference[clip], tested.events[clip], problem.task.labels, problem.task.sample_duration_s, collar_ms
+        )
         for clip in _chosen(scores)
     }
     if sum(len(roll.labels) for roll in rolls.values()) > ROWS_SHOWN:
@@ -74,11 +91,11 @@ def event_rolls(problem: Problem, outcome: SearchOutcome, result: Result) -> Any
         rank = _chosen(scores)[clip]
         of = f"{rank} of {len(scores)} test clips" if rank else "the only test clip with events"
         cut = f", first {roll.end_ms / 1000:.1f} s" if roll.is_cut else ""
-        tidy(axes, f"{clip} ({of}, onset F-measure {scores[clip]:.2f}{cut})")
+        tidy(axes, f"{label_text(clip)} ({of}, onset F-measure within {collar_ms:g} ms {scores[clip]:.2f}{cut})")
         axes.tick_params(axis="y", length=0)
         axes.spines["left"].set_visible(False)
-    panels[-1].set_xlabel("seconds", fontsize=9)
-    _event_legend(figure)
+    panels[-1].set_xlabel("seconds" + (f"\n{left_out}" if left_out else ""), fontsize=9, parse_math=False)
+    _event_legend(figure, collar_ms)
     return figure
 
 
@@ -91,13 +108,13 @@ def _chosen(scores: Mapping[str, float]) -> dict[str, str]:
     return {ranked[0]: "best", **middle, ranked[-1]: "worst"}
 
 
-def _event_legend(figure: Any) -> None:
+def _event_legend(figure: Any, collar_ms: float) -> None:
     from matplotlib.patches import Patch
 
     keys = [
         Patch(facecolor=INK, edgecolor=INK, label="reference, found"),
         Patch(facecolor="white", edgecolor=INK, label="reference, missed"),
-        Patch(facecolor=GREEN, edgecolor=GREEN, label=f"predicted, onset within {ONSET_COLLAR_MS:g} ms"),
+        Patch(facecolor=GREEN, edgecolor=GREEN, label=f"predicted, onset within {collar_ms:g} ms"),
         Patch(facecolor=ORANGE, edgecolor=ORANGE, label="predicted, wrong"),
     ]
     figure.legend(handles=keys, loc="outside lower center", ncols=4, frameon=False, fontsize=8, labelcolor=INK)
@@ -112,7 +129,9 @@ class _Roll:
         predicted: Sequence[Event],
         labels: Sequence[str],
         duration_s: float | None,
+        collar_ms: float,
     ):
+        self._collar_ms = collar_ms
         self._reference, self._predicted = reference, predicted
         events = (*reference, *predicted)
         starts = sorted(event.start_ms for event in events)
@@ -124,14 +143,14 @@ class _Roll:
 
     def draw(self, axes: Any) -> None:
         """Draw reference events in the upper half of their label's row, predicted ones in the lower."""
-        found, correct = matched_onsets(self._reference, self._predicted)
+        found, correct = matched_onsets(self._reference, self._predicted, self._collar_ms)
         for row in range(0, len(self.labels), 2):
             axes.axhspan(row - 0.5, row + 0.5, color=PALE, alpha=0.5, linewidth=0)
         for i, event in enumerate(self._reference):
             self._bar(axes, event, -0.4, *((INK, "white") if i in found else ("none", INK)))
         for i, event in enumerate(self._predicted):
             self._bar(axes, event, 0.04, GREEN if i in correct else ORANGE, "white")
-        axes.set_yticks(range(len(self.labels)), self.labels, parse_math=False)
+        axes.set_yticks(range(len(self.labels)), [label_text(label) for label in self.labels], parse_math=False)
         axes.set_ylim(len(self.labels) - 0.5, -0.5)
         axes.set_xlim(0, self.end_ms / 1000 * 1.005)
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 # Okabe and Ito's colours, which the colour-blind can tell apart.
 BLUE, ORANGE, GREEN, INK, GREY, PALE = "#0072B2", "#D55E00", "#009E73", "#24292f", "#8c959f", "#eaeef2"
 DOTS_PER_INCH = 150
-LABEL_LENGTH = 80  # characters of a name, beyond which it would squeeze the picture
+LABEL_LENGTH, LINE_LENGTH = 40, 90  # characters of a name, or of a list of settings; more would squeeze the picture
 
 
 def new_figure(width: float, height: float, headline: str) -> Any:
@@ -61,10 +61,10 @@ def arrow(metric: str) -> str:
     return " ↓" if metric in SCORES and not SCORES[metric].higher_is_better else ""
 
 
-def label_text(text: str) -> str:
+def label_text(text: str, longest: int = LABEL_LENGTH) -> str:
     """A name from outside as a picture can show it: one line, not too long, no character that is not one."""
     line = one_line(text)
-    return line if len(line) <= LABEL_LENGTH else f"{line[: LABEL_LENGTH - 1]}…"
+    return line if len(line) <= longest else f"{line[: longest - 1]}…"
 
 
 def number(value: float | None) -> str:

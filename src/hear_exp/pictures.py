@@ -14,6 +14,7 @@ from .figures import (
     BLUE,
     GREY,
     INK,
+    LINE_LENGTH,
     ORANGE,
     PALE,
     arrow,
@@ -158,7 +159,9 @@ def _grid(problem: Problem, outcome: SearchOutcome, result: Result) -> Any:
                 fontsize=8,
                 color=GREY,
             )
-    names = [label_text(settings({name: points[i][name] for name in varying})) or f"point {i}" for i in shown]
+    names = [
+        label_text(settings({name: points[i][name] for name in varying}), LINE_LENGTH) or f"point {i}" for i in shown
+    ]
     axes.set_yticks(range(len(shown)), names, parse_math=False)
     axes.set_ylim(len(shown) - 0.4, -0.6)
     axes.margins(x=0.12)

@@ -10,6 +10,8 @@ from typing import Protocol
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
+from .safe_text import one_line
+
 console = Console(stderr=True)
 
 QUIET_S = 5.0  # a step that is done by then prints no line, and no two lines are closer
@@ -23,14 +25,14 @@ class Meter:
     """
 
     def __init__(self, title: str, unit: str, total: int | None, done: int, measure: str):
-        self.title, self.unit, self.total, self.done = _plain(title), unit, total, done
+        self.title, self.unit, self.total, self.done = one_line(title), unit, total, done
         self.measure, self.amount, self.note = measure, 0.0, ""
         self.first, self.started = done, time.perf_counter()
         self.changed: Callable[[], None] = lambda: None
 
     def __call__(self, done: int, total: int | None = None, note: str = "") -> None:
         """Note that ``done`` units are done, of ``total`` (None: as known before)."""
-        self.done, self.total, self.note = done, self.total if total is None else total, _plain(note)
+        self.done, self.total, self.note = done, self.total if total is None else total, one_line(note)
         self.changed()
 
     def advance(self, count: int, amount: float = 0.0) -> None:
@@ -177,8 +179,3 @@ def human_time(seconds: float) -> str:
         return f"{seconds:.0f} s"
     minutes = round(seconds / 60)
     return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60} min"
-
-
-def _plain(text: str) -> str:
-    """``text`` without what a terminal would take for commands."""
-    return "".join(character if character.isprintable() else "?" for character in text)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import unicodedata
 from typing import Any
 
@@ -20,6 +21,17 @@ def one_line(text: str) -> str:
 def lines(text: str) -> str:
     """As ``one_line``, but lines stay lines."""
     return "\n".join(one_line(line) for line in str(text).split("\n"))
+
+
+class SafeFormatter(logging.Formatter):
+    """A log line without characters that a terminal would obey; ``format`` is logging's, as in a config file."""
+
+    def __init__(self, format: str):
+        super().__init__(format)
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The record as text, with its traceback where it has one."""
+        return lines(super().format(record))
 
 
 def _is_control(c: str) -> bool:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from .figures import BLUE, GREY, PALE, arrow, label_text, new_figure, number, save, tidy
+from .figures import BLUE, GREY, LINE_LENGTH, PALE, arrow, label_text, new_figure, number, save, tidy
 from .row_labels import model_labels, note, protocol_labels
 from .runs import Comparison, Row
 from .task_id import task_labels
@@ -54,7 +54,7 @@ def _panel(axes: Any, comparison: Comparison) -> None:
         )
     ]
     marked = [label + (" !" if row.doubts else "") for label, row in zip(labels, comparison.rows, strict=True)]
-    axes.set_yticks(range(len(labels)), [label_text(label) for label in marked], parse_math=False)
+    axes.set_yticks(range(len(labels)), [label_text(label, LINE_LENGTH) for label in marked], parse_math=False)
     axes.set_ylim(len(labels) - 0.4, -0.6)
     axes.margins(x=0.1)
     axes.set_xlabel(label_text(comparison.metric) + arrow(comparison.metric), parse_math=False)

@@ -92,6 +92,7 @@ class WandbTracker(Tracker):
         values = {
             "fit": self._fits,
             "validation_score": _number(outcome.validation_score),
+            "validation_loss": _number(outcome.validation_loss),
             "epochs_run": outcome.epochs_run,
             "seconds": outcome.seconds,
         }
@@ -185,7 +186,8 @@ def _winner(result: Result) -> int:
     return next(
         i
         for i, point in enumerate(result.grid)
-        if point.hyperparameters == result.hyperparameters and point.validation_score == result.validation_score
+        if point.hyperparameters == result.hyperparameters
+        and (point.validation_score, point.validation_loss) == (result.validation_score, result.validation_loss)
     )
 
 

@@ -41,6 +41,7 @@ def start(job: Job, config_name: str = "config") -> None:
     """
     full = os.environ.get("HYDRA_FULL_ERROR", "0") not in ("", "0")
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises instead of printing its own version of a traceback
+    shown, logging.raiseExceptions = logging.raiseExceptions, full  # wandb's log on a full disk is five tracebacks
     of_the_job: list[BaseException] = []  # errors that are not Hydra's own, and have been recorded
 
     def task(config: DictConfig) -> None:
@@ -62,6 +63,7 @@ def start(job: Job, config_name: str = "config") -> None:
         _leave(_of_hydra(error) if typed else sentence(error), 1)
     finally:
         os.environ["HYDRA_FULL_ERROR"] = "1" if full else "0"
+        logging.raiseExceptions = shown
         leaving()
     if of_the_job:
         _leave(f"{len(of_the_job)} jobs failed", 1)

@@ -26,6 +26,7 @@ from .cache import Embeddings
 from .choices import Choices
 from .cli import start
 from .errors import UserError
+from .files import naming, read_json, temporary_name
 from .plans import check_job, load_task
 from .run_record import begin
 from .targets import frame_targets
@@ -55,19 +56,20 @@ def run(config: dict[str, Any], folder: Path, choices: Choices) -> None:
 def write_heareval(task: Task, embeddings: Embeddings, target: Path) -> None:
     """Write ``embeddings`` of ``task`` as the new folder ``target``, which appears whole or not at all."""
     target.parent.mkdir(parents=True, exist_ok=True)
-    building = target.with_name(f".{target.name}.{os.getpid()}")
+    building = temporary_name(target)
     building.mkdir()
     try:
-        _write_metadata(task, building)
-        for split in task.splits:
-            _write_split(task, embeddings, split.name, building)
-        os.replace(building, target)
+        with naming(target):
+            _write_metadata(task, building)
+            for split in task.splits:
+                _write_split(task, embeddings, split.name, building)
+            os.replace(building, target)
     finally:
         shutil.rmtree(building, ignore_errors=True)
 
 
 def _write_metadata(task: Task, folder: Path) -> None:
-    metadata = json.loads((task.folder / "task_metadata.json").read_text(encoding="utf-8"))
+    metadata = read_json(task.folder / "task_metadata.json")
     # heareval needs these spelled out, where we can do without.
     metadata |= {"task_name": task.name, "splits": [split.name for split in task.splits]}
     (folder / "task_metadata.json").write_text(json.dumps(metadata, indent=1), encoding="utf-8")

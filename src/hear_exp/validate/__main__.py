@@ -10,7 +10,6 @@ if __name__ == "__main__":  # before the imports that take their time
 
     answer_signals()
 
-import json
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -20,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from ..choices import Choices
 from ..cli import start
 from ..errors import UserError
+from ..files import write_json
 from ..model_choice import describe_model
 from ..run_record import begin
 from .options import check
@@ -76,7 +76,7 @@ def print_findings(console: Any, title: str, findings: Sequence[Finding]) -> Non
 def write_findings(path: Path, model: str, device: str, findings: Sequence[Finding]) -> None:
     """Write the findings as JSON."""
     content = {"model": model, "device": device, "checks": [asdict(finding) for finding in findings]}
-    path.write_text(json.dumps(content, indent=1), encoding="utf-8")
+    write_json(path, content)
 
 
 if __name__ == "__main__":

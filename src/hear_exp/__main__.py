@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+if __name__ == "__main__":  # before the imports that take their time
+    from .interrupts import answer_signals
+
+    answer_signals()
+
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any

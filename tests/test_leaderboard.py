@@ -6,7 +6,7 @@ from tiny import write_task
 
 from hear_exp import leaderboard
 from hear_exp.errors import UserError
-from hear_exp.leaderboard import TASKS, leaderboard_task, published_scores, rank
+from hear_exp.leaderboard import TASKS, differences, leaderboard_task, published_scores, rank
 from hear_exp.task import read_task
 
 
@@ -73,3 +73,31 @@ def test_a_task_is_known_by_name_size_and_metric(tmp_path):
 
 def test_the_size_is_read_from_the_metadata(tmp_path):
     assert read_task(write_task(tmp_path, task_name="esc50", mode="full")).mode == "full"
+
+
+PUBLISHED = [{"lr": 1e-3, "hidden_dim": 1024}, {"lr": 1e-4, "hidden_dim": 1024}]
+
+
+@pytest.mark.parametrize(
+    ("changes", "found"),
+    [
+        ({}, ()),
+        ({"protocol": "fixed"}, ("protocol fixed, published: hear2021",)),
+        ({"protocol_changes": {"shuffle": True}}, ("changed in the protocol: shuffle",)),
+        ({"predictor": "knn", "points": [{"k": 1}]}, ("predictor knn, published: mlp",)),
+        ({"points": PUBLISHED[:1]}, ("changed in the predictor: lr",)),
+        ({"points": PUBLISHED[::-1]}, ("other grid points than the published ones",)),
+        ({"points": [{**point, "lr": 1.0} for point in PUBLISHED]}, ("changed in the predictor: lr",)),
+        ({"precision": "bf16-mixed"}, ("precision bf16-mixed, published: 32-true",)),
+    ],
+)
+def test_what_makes_a_score_not_comparable(changes, found):
+    same = {"protocol": "hear2021", "protocol_changes": {}, "predictor": "mlp", "points": PUBLISHED}
+    options = {**same, "published_points": PUBLISHED, "precision": "32-true", **changes}
+    assert differences(**options) == found
+
+
+def test_a_rank_says_whether_it_is_comparable(table):
+    assert rank("t", 0.6).comparable
+    flagged = rank("t", 0.6, ["protocol fixed", "predictor knn"])
+    assert (flagged.rank, flagged.comparable, flagged.why_not) == (2, False, "protocol fixed; predictor knn")

@@ -122,3 +122,28 @@ def test_scores_that_cannot_be_written_are_shown(small, monkeypatch, capfd):
     printed = capfd.readouterr().err
     assert "top1_acc" in printed
     assert "No space left on device" in printed
+
+
+@pytest.mark.parametrize(
+    ("arguments", "why_not"),
+    [
+        ([], ""),
+        (["predictor=knn"], "predictor knn, published: mlp"),
+        (["protocol=fixed"], "protocol fixed, published: hear2021"),
+        (["predictor.hidden_dim=8"], "changed in the predictor: hidden_dim"),
+    ],
+)
+def test_only_the_published_evaluation_has_a_comparable_rank(start, tmp_path, arguments, why_not):
+    """The task's own settings, from its metadata, are the published ones."""
+    own = {"max_epochs": [6], "hidden_dim": [16]}
+    folder = write_task(
+        tmp_path / "esc", task_name="esc50", mode="full", evaluation_params={"task_specific_param_grid": own}
+    )
+    common = ["model=hear", "model.module=tiny_model", "trainer=cpu", "search.workers=1", "logger=none"]
+    start(run, "task=custom", f"task.path={folder}", *common, *arguments)
+    (path,) = Path("runs").rglob("result.json")
+    result = read_result(path)
+    assert (result.leaderboard["comparable"], result.leaderboard["why_not"]) == (not why_not, why_not)
+    assert result.model_options["module"] == "tiny_model"
+    assert len(result.identity) > 8
+    assert (result.task_mode, len(result.task_digest)) == ("full", 12)

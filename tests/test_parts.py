@@ -55,6 +55,9 @@ def test_beehive_is_run_part_by_part_and_averaged(start, tmp_path):
     assert result.score == result.scores["aucroc_mean"] == pytest.approx(sum(scores) / 2)
     assert result.spread == pytest.approx(abs(scores[0] - scores[1]) / 2**0.5)
     assert result.leaderboard["task"] == "beehive_states"
+    assert not result.leaderboard["comparable"]
+    changed = "changed in the predictor: hidden_dim, hidden_layers, initialization, lr, max_epochs"
+    assert result.leaderboard["why_not"] == f"{changed}; mode unknown, published: full"
     assert set(result.parts) == {"beehive_states_fold0", "beehive_states_fold1"}
     assert [part["score"] for part in result.parts.values()] == scores
     keys = [part["embedding_key"] for part in result.parts.values()]

@@ -125,6 +125,98 @@ def test_unreadable_results_are_named_and_skipped(tmp_path, scene, capsys):
     assert len(find_runs(tmp_path)[0]) == 1
 
 
+def csv_rows(root: Path) -> list[dict[str, str]]:
+    with (root / "report" / "results.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_seeds_are_one_row_and_every_run_stays_in_the_csv(tmp_path, scene, capsys):
+    for seed, score in enumerate((0.5, 0.7)):
+        put(tmp_path, f"seed{seed}", scene, score=score, seed=seed)
+    put(tmp_path, "repeated", scene, score=0.99, seed=0, finished="2001-01-01T00:00:00")
+    assert main([str(tmp_path)]) == 0
+    (line,) = (line for line in capsys.readouterr().out.splitlines() if "mlp" in line)
+    assert f"★ 0.6000 ± {scene.spread:.4f} (folds) ± 0.1414 (2 seeds)" in line
+    rows = csv_rows(tmp_path)
+    assert [(row["score"], row["row"], row["counts"]) for row in rows] == [
+        ("0.5", "1", "True"),
+        ("0.7", "1", "True"),
+        ("0.99", "1", "False"),
+    ]
+    assert rows[2]["why_not"] == "a newer run of the same seed and settings counts"
+    assert rows[0]["row_seeds"] == "2"
+    assert float(rows[0]["row_score"]) == pytest.approx(0.6)
+
+
+def test_two_sizes_of_a_task_are_apart(tmp_path, scene, capsys):
+    put(tmp_path, "small", scene, score=0.9, task_mode="5h")
+    put(tmp_path, "full", scene, score=0.5, task_mode="full")
+    assert main([str(tmp_path)]) == 0
+    text = capsys.readouterr().out
+    assert "demo_scene (5h)" in text
+    assert "demo_scene (full)" in text
+    assert text.count("★") == 2
+    assert [row["task_mode"] for row in csv_rows(tmp_path)] == ["5h", "full"]
+
+
+def test_doubts_are_marked_and_listed(tmp_path, scene, capsys):
+    put(tmp_path, "one", scene, score=0.9, doubts=("8 of 8 fits ended at max_epochs",))
+    put(tmp_path, "two", scene, score=0.5, model="crepe")
+    assert main([str(tmp_path)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert any("logmel" in line and " !" in line for line in lines)
+    assert "! demo_scene, logmel: 8 of 8 fits ended at max_epochs" in lines
+    assert not any("crepe" in line and "!" in line for line in lines)
+    assert [row["doubts"] for row in csv_rows(tmp_path)] == ["8 of 8 fits ended at max_epochs", ""]
+
+
+def test_doubts_and_reasons_in_a_runs_table(tmp_path, scene):
+    scores = {**scene.scores, "mAP": None, "d_prime": float("inf"), "d_prime_finite": 2.5}
+    result = replace(scene, doubts=("3 clips validate",), scores=scores, undefined={"mAP": "no positives of b"})
+    text = " ".join(shown(result, tmp_path).split())
+    assert "doubt 3 clips validate" in text
+    assert "undefined" in text
+    assert "(no positives of b)" in text
+    assert "d_prime inf" in text
+    assert "d_prime_finite 2.5000" in text
+    same = {**scene.scores, "d_prime": 2.5, "d_prime_finite": 2.5}
+    assert "d_prime_finite" not in shown(replace(scene, scores=same), tmp_path)
+
+
+def test_a_rank_that_is_not_comparable_says_why(tmp_path, scene):
+    place = dataclasses.asdict(Rank("esc50", 2, 30, (), "X", 0.71, "Y", 0.69, False, "predictor knn, published: mlp"))
+    text = shown(replace(scene, leaderboard=place), tmp_path, width=160)
+    assert "not comparable (predictor knn, published: mlp): rank 2 of 30" in text
+
+
+def test_names_command_neither_terminal_nor_spreadsheet(tmp_path, scene, capsys):
+    evil = "\x1b]0;pwned\x07\x1b[2J"
+    put(tmp_path, "one", scene, model=f"={evil}", task=evil, doubts=(evil,), predictor="@x", scores={"top1_acc": 1.0})
+    (tmp_path / "runs" / "bad").mkdir()
+    (tmp_path / "runs" / "bad" / "result.json").write_text('{"\\u001b[2J": 1}')
+    assert main([str(tmp_path)]) == 0
+    assert "\x1b" not in capsys.readouterr().out
+    assert "\x1b" not in shown(replace(scene, model=evil, task=evil, doubts=(evil,)), tmp_path)
+    (row,) = csv_rows(tmp_path)
+    assert (row["model"][:2], row["predictor"]) == ("'=", "'@x")
+    assert float(row["row_score"]) == scene.score
+
+
+def test_a_folder_that_cannot_be_written_is_a_sentence(tmp_path, scene, capsys):
+    put(tmp_path, "one", scene)
+    (tmp_path / "report").write_text("in the way")
+    assert main([str(tmp_path)]) == 1
+    found = capsys.readouterr()
+    assert "★" in found.out
+    assert found.err.startswith(f"hear_exp: cannot write the report into {tmp_path}/report: ")
+
+
+def test_a_result_without_a_date_has_its_files(tmp_path, scene):
+    put(tmp_path, "one", scene, finished="yesterday")
+    (run,), _ = find_runs(tmp_path)
+    assert run.date.year > 2020
+
+
 def test_no_runs(tmp_path, capsys):
     assert main([str(tmp_path)]) == 1
     assert f"no finished runs under {tmp_path}/runs" in capsys.readouterr().out

@@ -114,13 +114,15 @@ def differences(
         changed = [name for name in names if _values(points, name) != _values(published_points, name)]
         if changed:
             found.append(f"changed in the predictor: {', '.join(changed)}")
+        elif list(points) != list(published_points):
+            found.append("other grid points than the published ones")
     if precision != PRECISION:
         found.append(f"precision {precision}, published: {PRECISION}")
     return tuple(found)
 
 
-def _values(points: Sequence[Mapping[str, Any]], name: str) -> list[Any]:
-    return [point.get(name) for point in points]
+def _values(points: Sequence[Mapping[str, Any]], name: str) -> set[str]:
+    return {str(point.get(name)) for point in points}
 
 
 def rank(task_name: str, score: float, why_not: Sequence[str] = ()) -> Rank:

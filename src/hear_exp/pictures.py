@@ -159,9 +159,8 @@ def _grid(problem: Problem, outcome: SearchOutcome, result: Result) -> Any:
                 fontsize=8,
                 color=GREY,
             )
-    names = [
-        label_text(settings({name: points[i][name] for name in varying}), LINE_LENGTH) or f"point {i}" for i in shown
-    ]
+    varied = [settings({name: points[i][name] for name in varying}) or f"point {i}" for i in shown]
+    names = [label_text(text, LINE_LENGTH) for text in varied]
     axes.set_yticks(range(len(shown)), names, parse_math=False)
     axes.set_ylim(len(shown) - 0.4, -0.6)
     axes.margins(x=0.12)

@@ -15,6 +15,8 @@ from .figures import arrow, changes, number, settings
 from .result import Result
 from .safe_text import one_line
 
+FILES = ("result.json", "plots", "predictions", "predictor.pt", "parts")
+
 
 def show_result(result: Result, folder: Path, console: Console) -> None:
     """Print a finished run; names and sentences without what a terminal would take for commands."""
@@ -38,7 +40,7 @@ def show_result(result: Result, folder: Path, console: Console) -> None:
     table.add_row("seconds", Text(", ".join(f"{what} {value:.1f}" for what, value in result.seconds.items())))
     console.print()
     console.print(table)
-    names = [name for name in ("result.json", "plots", "predictions", "predictor.pt") if (folder / name).exists()]
+    names = [name for name in FILES if (folder / name).exists()]
     # Not in the table, which would break a long path into pieces that cannot be copied.
     where = (one_line(str(folder)), "cyan")
     console.print(Text.assemble((" files", "dim"), f"  {', '.join(names)} in ", where), soft_wrap=True)

@@ -39,6 +39,16 @@ def accuracy(probabilities: np.ndarray, targets: np.ndarray, rule: str | None, m
     predicted = classes[probabilities.argmax(axis=1)]
     if rule == "any_label":
         hits = ((predicted[:, np.newaxis] == classes) & (targets == 1)).any(axis=1)[count > 0]
-    else:
-        hits = predicted == classes[targets.argmax(axis=1)]
-    return int(hits.sum()) / len(hits) if len(hits) else math.nan
+        return int(hits.sum()) / len(hits) if len(hits) else math.nan
+    return _share_of_equals(predicted, classes[targets.argmax(axis=1)], modulo or targets.shape[1])
+
+
+def _share_of_equals(predicted: np.ndarray, expected: np.ndarray, classes: int) -> float:
+    import torch
+    from torchmetrics.functional.classification import multiclass_stat_scores
+
+    # Counts instead of torchmetrics' accuracy, which is a float32; at least two classes, or it refuses.
+    true_positives, _, _, _, clips = multiclass_stat_scores(
+        torch.from_numpy(predicted), torch.from_numpy(expected), num_classes=max(2, classes), average="micro"
+    ).tolist()
+    return true_positives / clips

@@ -34,7 +34,7 @@ ADDED: tuple[tuple[str, tuple[str, ...]], ...] = (
     (r"model=wav2vec2", ("model.checkpoint=tiny_wav2vec2",)),  # in place of the hub
     (r"hear_exp\.download .*(task=esc50|mridangam)(?!.*mirror)", ("download.mirror=URL_OR_FOLDER",)),
     (r"hear_exp\.validate ", ("validate.long_minutes=0.05",)),
-    (r"hear_exp\.prepare .*out=(my_task|data/tasks/birds table)", ("overwrite=true",)),
+    (r"hear_exp\.prepare .*out=(my_task|data/tasks/(rooms|birds table))", ("overwrite=true",)),
     (r"hear_exp\.prepare .*folder=AudioWAV", ("overwrite=true",)),
     (r"hydra/launcher=slurm", ("hydra.launcher.cpus_per_task=1", "hydra.launcher.mem_gb=2")),
     (r"tasks=all", ("--cfg", "job")),  # BeeHive's archives have checksums that nothing made here could have
@@ -91,6 +91,24 @@ def _recordings(folder: Path) -> None:
             write_wav(folder / "recordings" / label / f"{i}.wav", audio, 16000)
             rows.append(f"recordings/{label}/{i}.wav,{label}")
     (folder / "birds.csv").write_text("\n".join(rows) + "\n")
+    _annotations(folder)
+
+
+def _annotations(folder: Path) -> None:
+    """The same events in the three layouts that own-data.md names: columns start and end, DCASE's, Audacity's."""
+    rows = []
+    for i in range(6):
+        audio = 0.2 * np.sin(2 * np.pi * (500 + 50 * i) * np.arange(64000) / 16000)
+        for where in ("audio", "annotated"):
+            write_wav(folder / where / f"room{i}.wav", audio, 16000)
+        rows += [(f"room{i}.wav", start, start + 0.5, label) for start, label in ((0.5, "door"), (2.5, "cough"))]
+    lines = [f"audio/{name},{start},{end},{label}" for name, start, end, label in rows]
+    (folder / "events.csv").write_text("\n".join(["path,start,end,label", *lines]) + "\n")
+    lines = ["\t".join(map(str, row)) for row in rows]
+    (folder / "events.tsv").write_text("\n".join(["filename\tonset\toffset\tevent_label", *lines]) + "\n")
+    for name, start, end, label in rows:
+        with (folder / "annotated" / name).with_suffix(".txt").open("a") as file:
+            file.write(f"{start}\t{end}\t{label}\n")
 
 
 def _archives(folder: Path) -> None:

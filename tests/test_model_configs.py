@@ -90,7 +90,9 @@ def test_an_installed_module_that_fails_without_weights_names_them(tmp_path, mon
         "def load_model(path):\n    return open(path)\nget_scene_embeddings = get_timestamp_embeddings = load_model\n"
     )
     monkeypatch.syspath_prepend(tmp_path)
-    with pytest.raises(UserError, match=r"FileNotFoundError: .*model\.weights=FILE, its weights are at https://host/w\.pt\)$"):
+    with pytest.raises(
+        UserError, match=r"FileNotFoundError: .*model\.weights=FILE, its weights are at https://host/w\.pt\)$"
+    ):
         Encoder(Model("m", "needs_weights", weights_url="https://host/w.pt"))
 
 

@@ -402,7 +402,7 @@ def test_a_killed_worker_is_a_sentence(multiclass):
             killed[0].kill()
 
     endless = {**MLP, "max_epochs": 100_000, "patience": 100_000}
-    with pytest.raises(UserError, match=r"^a search worker died.*memory.*search\.workers=1$"):
+    with pytest.raises(UserError, match=r"^a search worker died.*memory.*search\.workers=1 .*are kept.*"):
         search(multiclass, [endless, endless], workers=2, on_progress=kill)
     assert killed
     wait_for_no_children()

@@ -140,7 +140,8 @@ class _Runner:
             fitted = self._pool.run([jobs[i] for i in missing], self._ended, self._tell)
         except DeadWorkerError as error:
             raise UserError(
-                f"a search worker died {error}, most likely because memory ran out; try fewer with search.workers=1"
+                f"a search worker died {error}, most likely because memory ran out; try fewer with search.workers=1 "
+                "(fits that have ended are kept, and used by the same command)"
             ) from error
         outcomes = found | dict(zip(missing, fitted, strict=True))
         return [outcomes[i] for i in range(len(jobs))]

@@ -91,7 +91,7 @@ def event_rolls(problem: Problem, outcome: SearchOutcome, result: Result) -> Any
         rank = _chosen(scores)[clip]
         of = f"{rank} of {len(scores)} test clips" if rank else "the only test clip with events"
         cut = f", first {roll.end_ms / 1000:.1f} s" if roll.is_cut else ""
-        tidy(axes, f"{label_text(clip)} ({of}, onset F-measure within {collar_ms:g} ms {scores[clip]:.2f}{cut})")
+        tidy(axes, f"{label_text(clip)} ({of}, onset F-measure {scores[clip]:.2f} within {collar_ms:g} ms{cut})")
         axes.tick_params(axis="y", length=0)
         axes.spines["left"].set_visible(False)
     panels[-1].set_xlabel("seconds" + (f"\n{left_out}" if left_out else ""), fontsize=9, parse_math=False)

@@ -284,6 +284,6 @@ def _average_precision(problem: Problem, outcome: SearchOutcome, result: Result)
         axes.set_xlabel("average precision", fontsize=9)
         tidy(axes, grid="x")
         axes.tick_params(axis="y", length=0, labelsize=7.5)
-    note = f"{score_text(result)}\n{pooled}; right: clips with the label; orange: chance"
+    note = f"{score_text(result)}\n{pooled}\nright: clips with the label; orange: chance"
     figure.axes[0].set_title(note, loc="left", fontsize=8.5, color=INK, parse_math=False)
     return figure

@@ -249,3 +249,19 @@ def test_unknown_name(tmp_path):
 def test_wandb_is_imported_only_when_chosen():
     code = "import sys, hear_exp.tracking; sys.exit('wandb' in sys.modules or 'torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+def test_wandb_takes_infinite_and_undefined_scores(tmp_path):
+    problem = scene_problem(tmp_path / "task", ["a", "b"], clips=30, kfold=True)
+    result = result_of(problem, scene_outcome(problem))
+    folds = tuple(replace(fold, scores={"d_prime": float("inf"), "mAP": None}) for fold in result.folds)
+    with tracker(tmp_path) as tracking:
+        tracking.finish(replace(result, folds=folds, scores={"d_prime": float("inf"), "mAP": None}), [], tmp_path)
+    (records,) = offline_runs(tmp_path)
+    summary: dict[str, Any] = {}
+    for r in records:
+        summary |= values(r.summary.update)
+    assert summary["test/d_prime"] in (float("inf"), "Infinity")
+    assert "test/mAP" not in summary
+    table = json.loads(next((tmp_path / "wandb").rglob("media/table/folds*")).read_text())
+    assert "Infinity" in json.dumps(table["data"])

@@ -28,18 +28,20 @@ import numpy as np
 import pytorch_lightning as pl
 import torch
 
-from hear_exp.configs import shipped
-from hear_exp.datamodule import EmbeddingDataModule
-from hear_exp.events import Postprocessing, decode_grid
-from hear_exp.fit import Problem, _judge
-from hear_exp.gather import fold_scores
-from hear_exp.grid import apply_task_grid, expand_grid
-from hear_exp.heareval import import_embeddings, read_embedded_task
-from hear_exp.predictor import KeepBest, PredictorModule, PredictorNetwork, probabilities
-from hear_exp.protocol import protocol_from_config
-from hear_exp.scores import event_scores, higher_is_better, scene_scores
-from hear_exp.settings import task_targets
-from hear_exp.task import Event, Fold, Task, folds
+from hear_exp.cli.configs import shipped
+from hear_exp.embeddings.heareval import import_embeddings, read_embedded_task
+from hear_exp.prediction.datamodule import EmbeddingDataModule
+from hear_exp.prediction.fit import _judge
+from hear_exp.prediction.grid import apply_task_grid, expand_grid
+from hear_exp.prediction.modules import KeepBest, PredictorModule, PredictorNetwork, probabilities
+from hear_exp.prediction.problem import Problem
+from hear_exp.prediction.protocol import protocol_from_config
+from hear_exp.results.gather import fold_scores
+from hear_exp.scoring.decode import Postprocessing, decode_grid
+from hear_exp.scoring.event import Event
+from hear_exp.scoring.scores import event_scores, higher_is_better, scene_scores
+from hear_exp.settings.objects import task_targets
+from hear_exp.tasks.folder import Fold, Task, folds
 
 DRIVER = Path(__file__).with_name("peer_driver.py")
 

@@ -10,11 +10,11 @@ import json
 import sys
 from pathlib import Path
 
-from hear_exp.demo import ensure_demo_task
-from hear_exp.embed import embed_task
-from hear_exp.encoder import Encoder, Model
+from hear_exp.embeddings.embed import embed_task
+from hear_exp.embeddings.encoder import Encoder, Model
 from hear_exp.export_heareval import write_heareval
-from hear_exp.task import read_task
+from hear_exp.tasks.demo import ensure_demo_task
+from hear_exp.tasks.folder import read_task
 
 GRIDS = {
     "demo_events": {"max_epochs": [45], "lr": [1e-3], "hidden_dim": [256]},

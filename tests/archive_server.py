@@ -122,8 +122,8 @@ class ArchiveServer:
                 try:
                     for start in range(0, len(body[:stop]), 16384):
                         piece = body[:stop][start : start + 16384]
+                        outer.sent += len(piece)  # first: who has read it may ask for the sum at once
                         self.wfile.write(piece)
-                        outer.sent += len(piece)
                         time.sleep(outer.slow_s)
                 except (BrokenPipeError, ConnectionResetError):
                     pass

@@ -18,7 +18,13 @@ import traceback
 from pathlib import Path
 from types import TracebackType
 
-PRELOADED = ("hear_exp.settings", "hear_exp.search", "hear_exp.pictures", "hear_exp.report", "hear_exp.validate.api")
+PRELOADED = (
+    "hear_exp.settings.objects",
+    "hear_exp.prediction.search",
+    "hear_exp.report.pictures",
+    "hear_exp.report.__main__",
+    "hear_exp.validate.api",
+)
 
 
 class CommandServer:

@@ -12,9 +12,9 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).parent))  # tiny, tiny_model and fabricated; also for tests in subfolders
 
-from hear_exp import cli
-from hear_exp.choices import Choices
-from hear_exp.fit import Problem
+from hear_exp.cli import edge as cli
+from hear_exp.cli.choices import Choices
+from hear_exp.prediction.problem import Problem
 
 torch.set_num_threads(1)  # tiny tensors: threads that wait for one another on a busy machine cost seconds
 

@@ -9,16 +9,18 @@ from typing import Any
 
 import numpy as np
 
-from hear_exp.cache import ClipRows, Embeddings
-from hear_exp.events import Postprocessing
-from hear_exp.fit import FitJob, FitOutcome, Problem, TestOutcome
-from hear_exp.gather import make_result
-from hear_exp.predictor import Validation
-from hear_exp.protocol import Protocol
-from hear_exp.result import Result
-from hear_exp.scores import event_scores, scene_scores
-from hear_exp.search import SearchOutcome
-from hear_exp.task import Clip, Event, Split, Task, folds
+from hear_exp.embeddings.cache import ClipRows, Embeddings
+from hear_exp.prediction.modules import Validation
+from hear_exp.prediction.outcome import FitJob, FitOutcome, TestOutcome
+from hear_exp.prediction.problem import Problem
+from hear_exp.prediction.protocol import Protocol
+from hear_exp.prediction.search import SearchOutcome
+from hear_exp.results.gather import make_result
+from hear_exp.results.result import Result
+from hear_exp.scoring.decode import Postprocessing
+from hear_exp.scoring.event import Event
+from hear_exp.scoring.scores import event_scores, scene_scores
+from hear_exp.tasks.folder import Clip, Split, Task, folds
 
 FOLDS = ("fold00", "fold01", "fold02")
 PROTOCOL = Protocol(

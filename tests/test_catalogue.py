@@ -9,7 +9,7 @@ from hear_archives import ARCHIVES, folder_name, write_archives
 
 from hear_exp.__main__ import run
 from hear_exp.download.__main__ import hear_tasks
-from hear_exp.result import read_result
+from hear_exp.results.result import read_result
 
 SHARED = Path(__file__).parents[2] / "shared" / "data" / "hear_task_metadata.json"
 KNN = ["predictor=knn", "predictor.k=3"]

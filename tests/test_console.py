@@ -5,7 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from hear_exp.configs import names_in
+from hear_exp.cli.configs import names_in
 
 MAIN = "import sys; sys.argv[0] = 'hear_exp'; from hear_exp.console import main; main()"
 

@@ -22,7 +22,7 @@ from documented import DOCUMENTS, PROJECT, Command, commands_of
 from test_slurm import slurm_answers
 from tiny import write_task, write_wav
 
-from hear_exp.demo import DEMO_VERSION
+from hear_exp.tasks.demo import DEMO_VERSION
 
 CORPORA = PROJECT.parent / "shared" / "data" / "corpora"
 QUICK = ("search.workers=1", "protocol.grid_points=1")

@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 from tiny import embed, write_task
 
+from hear_exp.embeddings.heareval import import_embeddings, read_embedded_task
 from hear_exp.export_heareval import write_heareval
-from hear_exp.heareval import import_embeddings, read_embedded_task
-from hear_exp.settings import task_targets
+from hear_exp.settings.objects import task_targets
 
 
 @pytest.mark.parametrize(("kind", "folds"), [("multiclass", 3), ("multilabel", 0), ("events", 0)])

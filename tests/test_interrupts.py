@@ -84,7 +84,7 @@ def test_a_second_ctrl_c_does_not_wait_for_the_cleaning_up(interrupted):
 
 
 def test_a_run_that_has_begun_says_that_it_was_interrupted(start, tmp_path):
-    from hear_exp.run_record import begin
+    from hear_exp.cli.run_record import begin
 
     def job(config, folder, choices):
         begin(folder)

@@ -6,9 +6,10 @@ from pathlib import Path
 import pytest
 from tiny import write_task
 
-from hear_exp import beside, csv_tracker, pictures, result, run_table, wandb_tracker
 from hear_exp.__main__ import run
-from hear_exp.result import read_result
+from hear_exp.report import pictures, run_table
+from hear_exp.results import beside, csv_tracker, result, wandb_tracker
+from hear_exp.results.result import read_result
 
 SMALL = ["model=hear", "model.module=tiny_model", "trainer=cpu", "search.workers=1", "predictor.max_epochs=6"]
 SMALL += ["predictor.hidden_dim=16", "predictor.hidden_layers=1", "predictor.lr=[1e-2,1e-3]"]

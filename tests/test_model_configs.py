@@ -10,10 +10,10 @@ import pytest
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
-from hear_exp import cli
-from hear_exp.encoder import Encoder, import_module
+from hear_exp.cli import edge as cli
+from hear_exp.embeddings.encoder import Encoder, import_module
 from hear_exp.errors import UserError
-from hear_exp.settings import describe_model
+from hear_exp.settings.objects import describe_model
 
 PROJECT = Path(__file__).parents[1]
 NAMES = sorted(path.stem for path in (PROJECT / "conf" / "model").glob("*.yaml"))
@@ -49,7 +49,7 @@ def test_composes(config_of, name):
 
 @pytest.mark.parametrize("name", OURS)
 def test_ours_can_be_imported_and_take_their_options(config_of, name):
-    from hear_exp.encoder import check_functions
+    from hear_exp.embeddings.encoder import check_functions
 
     model = describe_model(config_of(name))
     assert model.module.startswith("hear_exp.models.")
@@ -84,7 +84,7 @@ def test_published_model_says_how_to_install_it(config_of, name):
 
 
 def test_an_installed_module_that_fails_without_weights_names_them(tmp_path, monkeypatch):
-    from hear_exp.encoder import Model
+    from hear_exp.embeddings.encoder import Model
 
     (tmp_path / "needs_weights.py").write_text(
         "def load_model(path):\n    return open(path)\nget_scene_embeddings = get_timestamp_embeddings = load_model\n"
@@ -98,7 +98,7 @@ def test_an_installed_module_that_fails_without_weights_names_them(tmp_path, mon
 
 def test_a_default_weights_path_of_the_module_is_used(tmp_path, monkeypatch):
     """load_model(""), instead of load_model(), would take the default of modules such as PaSST's away."""
-    from hear_exp.encoder import Model
+    from hear_exp.embeddings.encoder import Model
 
     (tmp_path / "has_default.py").write_text(
         "def load_model(model_path='default.pt'):\n    raise OSError(model_path)\n"

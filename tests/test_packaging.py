@@ -31,7 +31,7 @@ def test_a_wheel_carries_its_configs_and_data(tmp_path):
         archive.extractall(unpacked)
     for source in (PROJECT / "conf").rglob("*.yaml"):
         assert (unpacked / "hear_exp" / "conf" / source.relative_to(PROJECT / "conf")).is_file()
-    where = "import hear_exp.cli; print(hear_exp.cli.conf_dir())"
+    where = "import hear_exp.cli.edge; print(hear_exp.cli.edge.conf_dir())"
     environment = {**os.environ, "PYTHONPATH": str(unpacked)}
     done = subprocess.run([sys.executable, "-c", where], cwd=tmp_path, env=environment, capture_output=True, text=True)
     assert Path(done.stdout.strip()) == unpacked / "hear_exp" / "conf"

@@ -7,11 +7,11 @@ tensorflow = pytest.importorskip("tensorflow")
 
 from tiny import write_task  # noqa: E402
 
-from hear_exp.backend import backend_of, is_out_of_memory  # noqa: E402
-from hear_exp.embed import embed_task  # noqa: E402
-from hear_exp.encoder import Encoder, Model  # noqa: E402
+from hear_exp.embeddings.backend import backend_of, is_out_of_memory  # noqa: E402
+from hear_exp.embeddings.embed import embed_task  # noqa: E402
+from hear_exp.embeddings.encoder import Encoder, Model  # noqa: E402
 from hear_exp.errors import UserError  # noqa: E402
-from hear_exp.task import read_task  # noqa: E402
+from hear_exp.tasks.folder import read_task  # noqa: E402
 from hear_exp.validate.checks import Subject, run_checks  # noqa: E402
 from hear_exp.validate.conduct import CHECKS  # noqa: E402
 

@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import soundfile
 
-from hear_exp.embed import embed_task
-from hear_exp.encoder import Encoder, Model
-from hear_exp.protocol import Protocol
-from hear_exp.task import Task, read_task
+from hear_exp.embeddings.embed import embed_task
+from hear_exp.embeddings.encoder import Encoder, Model
+from hear_exp.prediction.protocol import Protocol
+from hear_exp.tasks.folder import Task, read_task
 
 if TYPE_CHECKING:
-    from hear_exp.fit import Problem
+    from hear_exp.prediction.problem import Problem
 
 MODEL = Model("tiny", "tiny_model")
 LABELS = ("low", "mid", "high")
@@ -147,8 +147,8 @@ def tiny_encoder(weights: str = "", **options: Any) -> Encoder:
 def problem_of(task: Task, embeddings: Any, folder: Path, protocol: Protocol = FIXED, **changes: Any) -> Problem:
     """What a search on ``embeddings`` needs."""
     # Not at the top: this file is also a program, which only embeds and should start soon.
-    from hear_exp.fit import Problem
-    from hear_exp.settings import task_targets
+    from hear_exp.prediction.problem import Problem
+    from hear_exp.settings.objects import task_targets
 
     targets = folder / "targets.npy"
     np.save(targets, task_targets(task, embeddings))

@@ -11,9 +11,9 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from .choices import Choices
-from .cli import start
-from .run_record import begin
+from .cli.choices import Choices
+from .cli.edge import start
+from .cli.run_record import begin
 
 
 def run(config: dict[str, Any], folder: Path, choices: Choices) -> None:
@@ -23,23 +23,23 @@ def run(config: dict[str, Any], folder: Path, choices: Choices) -> None:
     Raises UserError for a user's mistake.
     """
     # Imported here: --help and typing mistakes need none of them, nor does a mistake need what follows the plans.
-    from .plans import make_plans, published_points
+    from .settings.plans import make_plans, published_points
 
     plans = make_plans(config, folder, choices)  # one, but for a task that HEAR published in parts
-    from . import settings
-    from .beside import write_beside
-    from .doubts import data_doubts
-    from .gather import make_result
+    from .embeddings.model_choice import model_options
     from .lenient import only_warn
-    from .model_choice import model_options
-    from .parts import fit_of_part, join_results
-    from .pictures import draw_pictures
+    from .prediction.search import search
     from .progress import console, progress
-    from .result import write_result
-    from .run_table import show_result
-    from .search import search
-    from .task_id import task_id
-    from .tracking import make_tracker
+    from .report.pictures import draw_pictures
+    from .report.run_table import show_result
+    from .results.beside import write_beside
+    from .results.gather import make_result
+    from .results.parts import fit_of_part, join_results
+    from .results.result import write_result
+    from .results.task_id import task_id
+    from .results.tracking import make_tracker
+    from .settings import objects as settings
+    from .tasks.doubts import data_doubts
 
     source = settings.load_source(config)
     begin(folder)

@@ -12,6 +12,6 @@ def main() -> None:
     answer_signals()
     sys.path.insert(0, "")  # as python -m does: a model's module may lie in the current folder
     from .__main__ import run
-    from .cli import start
+    from .cli.edge import start
 
     start(run)

@@ -22,15 +22,15 @@ from typing import Any
 
 import numpy as np
 
-from .cache import Embeddings
-from .choices import Choices
-from .cli import start
+from .cli.choices import Choices
+from .cli.edge import start
+from .cli.run_record import begin
+from .embeddings.cache import Embeddings
 from .errors import UserError
 from .files import naming, read_json, temporary_name
-from .plans import check_job, load_task
-from .run_record import begin
-from .targets import frame_targets
-from .task import Task
+from .settings.plans import check_job, load_task
+from .tasks.folder import Task
+from .tasks.targets import frame_targets
 
 log = logging.getLogger(__name__)
 
@@ -43,7 +43,7 @@ def run(config: dict[str, Any], folder: Path, choices: Choices) -> None:
     check_job(config, choices)
     task = load_task(config, choices)
     begin(folder)
-    from . import settings  # takes seconds, and mistakes need none of it
+    from .settings import objects as settings  # takes seconds, and mistakes need none of it
 
     source = settings.load_source(config)
     target = Path(config["out"]) / source.name / task.folder.name

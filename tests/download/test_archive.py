@@ -11,14 +11,7 @@ from archive_server import member, pack, pack_with
 from tiny import write_task
 
 from hear_exp.download import archive as module
-from hear_exp.download.archive import (
-    check_space,
-    check_whole,
-    human_size,
-    install,
-    md5_of,
-    parse_md5,
-)
+from hear_exp.download.archive import check_space, check_whole, human_size, install, md5_of, parse_md5
 from hear_exp.download.unpack import StorageError, unpack
 from hear_exp.errors import UserError
 from hear_exp.files import temporary_name

@@ -17,12 +17,13 @@ import soundfile
 from archive_server import ArchiveServer, member, pack, pack_with
 from tiny import write_task
 
-from hear_exp import cli, plans
+from hear_exp.cli import edge as cli
 from hear_exp.download import __main__ as download
 from hear_exp.download import origins
 from hear_exp.download.unpack import StorageError
 from hear_exp.errors import UserError
-from hear_exp.task import read_task
+from hear_exp.settings import plans
+from hear_exp.tasks.folder import read_task
 
 ESC50 = "esc50-v2.0.0-full"
 FILE = f"hear2021-{ESC50}-48000.tar.gz"

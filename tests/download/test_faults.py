@@ -16,7 +16,7 @@ from hear_exp.download.fetch import Patience
 from hear_exp.download.origins import Origin, Wanted
 from hear_exp.download.unpack import ContentError, StorageError
 from hear_exp.errors import UserError
-from hear_exp.task import read_task
+from hear_exp.tasks.folder import read_task
 
 REFUSALS = ("ENOSPC", "EDQUOT", "EIO", "EACCES", "EROFS", "EMFILE", "ENAMETOOLONG")
 SOON = Patience(attempts=2, pause_s=0.001, timeout_s=5)

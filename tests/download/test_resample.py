@@ -5,11 +5,11 @@ import pytest
 import soundfile
 from tiny import write_task, write_wav
 
-from hear_exp.audio import read_clip, scan_clips
 from hear_exp.download import resample as module
 from hear_exp.download.resample import resample_task
 from hear_exp.errors import UserError
-from hear_exp.task import read_task
+from hear_exp.tasks.audio import read_clip, scan_clips
+from hear_exp.tasks.folder import read_task
 
 # Quality -----------------------------------------------------------------------------------------------------
 

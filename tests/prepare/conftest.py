@@ -6,7 +6,7 @@ import pytest
 
 from hear_exp.prepare.__main__ import prepare
 from hear_exp.prepare.options import Options
-from hear_exp.task import read_task
+from hear_exp.tasks.folder import read_task
 
 
 @pytest.fixture

@@ -14,7 +14,6 @@ import soxr
 from recorded import RATE, notes, record, table, tone
 
 from hear_exp import __main__ as hear_exp_main
-from hear_exp.audio import scan_clips
 from hear_exp.errors import UserError
 from hear_exp.files import temporary_name
 from hear_exp.prepare import __main__ as module
@@ -22,7 +21,9 @@ from hear_exp.prepare import task_folder
 from hear_exp.prepare.__main__ import prepare
 from hear_exp.prepare.clip_audio import to_16_bits
 from hear_exp.prepare.options import Options, hydra_arguments, options_from_config
-from hear_exp.task import Event, read_task
+from hear_exp.scoring.event import Event
+from hear_exp.tasks.audio import scan_clips
+from hear_exp.tasks.folder import read_task
 
 CORPORA = Path(__file__).parents[2].parent / "shared" / "data" / "corpora"
 

@@ -7,7 +7,7 @@ import pytest
 from recorded import notes, record, table, tone
 
 from hear_exp.errors import UserError
-from hear_exp.task import Event
+from hear_exp.scoring.event import Event
 
 SPLITS = ("train", "valid", "test")
 

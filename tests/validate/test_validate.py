@@ -9,9 +9,9 @@ import textwrap
 import pytest
 import torch
 
-from hear_exp import cli
-from hear_exp.choices import Choices
-from hear_exp.encoder import Encoder, Model
+from hear_exp.cli import edge as cli
+from hear_exp.cli.choices import Choices
+from hear_exp.embeddings.encoder import Encoder, Model
 from hear_exp.errors import UserError
 from hear_exp.validate import __main__ as validate
 from hear_exp.validate import checks, long_clip

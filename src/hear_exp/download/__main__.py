@@ -17,15 +17,15 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from ..choices import Choices
-from ..cli import start
-from ..configs import names_in, shipped
-from ..demo import ensure_demo_task
+from ..cli.choices import Choices
+from ..cli.configs import names_in, shipped
+from ..cli.edge import start
+from ..cli.run_record import begin
 from ..errors import UserError
 from ..files import check_readable, locked
 from ..progress import human_size, progress
-from ..run_record import begin
-from ..task import Task
+from ..tasks.demo import ensure_demo_task
+from ..tasks.folder import Task
 from .archive import UNPACKED_PER_PACKED, check_place, check_space, install, md5_of
 from .fetch import Patience, fetch
 from .origins import Origin, Wanted, find_origins, md5_beside, wanted_archives

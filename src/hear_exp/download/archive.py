@@ -12,7 +12,7 @@ from pathlib import Path
 from ..errors import UserError
 from ..files import remove_leftovers, remove_stale, temporary_name
 from ..progress import human_size
-from ..task import Task, read_task
+from ..tasks.folder import Task, read_task
 from .unpack import ContentError, OnBytes, StorageError, ignore_bytes, storage_fault, unpack
 
 CHUNK = 1 << 20

@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from ..audio import ClipFile, parallel, read_clip, scan_clips
 from ..errors import UserError
 from ..files import locked, remove_stale, temporary_name
 from ..progress import progress
-from ..task import Task, read_task
+from ..tasks.audio import ClipFile, parallel, read_clip, scan_clips
+from ..tasks.folder import Task, read_task
 
 _LONGEST_CLIP_S = 3600.0  # no clip takes an hour to write: a temporary file that old is a dead process's
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from hear_exp.errors import UserError
+from ..errors import UserError
 
 # In the order in which transformers looks for them; an index names the shards beside it.
 _WEIGHTS = ("model.safetensors", "model.safetensors.index.json", "pytorch_model.bin", "pytorch_model.bin.index.json")

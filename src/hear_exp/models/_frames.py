@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from hear_exp.errors import UserError
+from ..errors import UserError
 
 
 def check_audio(audio: Tensor) -> None:

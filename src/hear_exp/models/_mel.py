@@ -5,7 +5,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from hear_exp.errors import UserError
+from ..errors import UserError
 
 # Slaney's mel scale is linear up to 1 kHz and logarithmic above, with 27 steps to 6.4 kHz.
 _HZ_PER_MEL = 200 / 3

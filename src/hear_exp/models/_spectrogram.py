@@ -8,8 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from hear_exp.errors import UserError
-from hear_exp.models._windows import WindowedEncoder, pad_to, set_windows
+from ..errors import UserError
+from ._windows import WindowedEncoder, pad_to, set_windows
 
 WHISPER_CONTEXT_SECONDS = 5.0
 AST_CONTEXT_SECONDS = 1.0

@@ -5,8 +5,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from hear_exp.errors import UserError
-from hear_exp.models._windows import WindowedEncoder, pad_to, seconds_to_frames, set_windows
+from ..errors import UserError
+from ._windows import WindowedEncoder, pad_to, seconds_to_frames, set_windows
 
 CHUNK_SECONDS = 30.0
 CONTEXT_SECONDS = 5.0

@@ -6,8 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from hear_exp.errors import UserError
-from hear_exp.models._frames import float64_device
+from ..errors import UserError
+from ._frames import float64_device
 
 # Frames (tokens) in one call of the network: 4 minutes of wav2vec 2.0's, 8 windows of whisper's.
 _MAX_TOKENS = 12_000

@@ -12,8 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from hear_exp.errors import UserError
-from hear_exp.models._frames import centred_frames, check_audio, check_positive, map_frames
+from ..errors import UserError
+from ._frames import centred_frames, check_audio, check_positive, map_frames
 
 __version__ = "1"
 

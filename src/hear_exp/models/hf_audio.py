@@ -10,12 +10,12 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from hear_exp.errors import UserError
-from hear_exp.models._checkpoint import checkpoint_files, checkpoint_name, load_network
-from hear_exp.models._frames import check_audio
-from hear_exp.models._spectrogram import AstEncoder, WhisperEncoder
-from hear_exp.models._waveform import WaveformEncoder
-from hear_exp.models._windows import WindowedEncoder
+from ..errors import UserError
+from ._checkpoint import checkpoint_files, checkpoint_name, load_network
+from ._frames import check_audio
+from ._spectrogram import AstEncoder, WhisperEncoder
+from ._waveform import WaveformEncoder
+from ._windows import WindowedEncoder
 
 __version__ = "2"
 PACKAGES = ("transformers",)  # whose versions decide the embeddings too

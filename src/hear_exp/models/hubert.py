@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from hear_exp.models import hf_audio
-from hear_exp.models._windows import WindowedEncoder
-from hear_exp.models.hf_audio import __version__, get_scene_embeddings, get_timestamp_embeddings
+from ..models import hf_audio
+from ._windows import WindowedEncoder
+from .hf_audio import __version__, get_scene_embeddings, get_timestamp_embeddings
 
 __all__ = ["__version__", "get_scene_embeddings", "get_timestamp_embeddings", "load_model", "weights_files"]
 

@@ -7,9 +7,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from hear_exp.errors import UserError
-from hear_exp.models._frames import centred_frames, check_audio, check_no_weights, check_positive, map_frames
-from hear_exp.models._mel import mel_filterbank
+from ..errors import UserError
+from ._frames import centred_frames, check_audio, check_no_weights, check_positive, map_frames
+from ._mel import mel_filterbank
 
 __version__ = "2"
 

@@ -8,8 +8,8 @@ import math
 import torch
 from torch import Tensor
 
-from hear_exp.models._frames import centred_frames, check_audio, check_no_weights, check_positive, map_frames
-from hear_exp.models._mel import mel_filterbank
+from ._frames import centred_frames, check_audio, check_no_weights, check_positive, map_frames
+from ._mel import mel_filterbank
 
 __version__ = "1"
 

@@ -18,13 +18,14 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from ..audio import scan_clips
-from ..choices import Choices
-from ..cli import start
+from ..cli.choices import Choices
+from ..cli.edge import start
 from ..errors import UserError
 from ..files import write_json
 from ..progress import console
-from ..task import Event, read_task
+from ..scoring.event import Event
+from ..tasks.audio import scan_clips
+from ..tasks.folder import read_task
 from .clip_audio import Cut, Header, Written, choose_length, choose_rates, cut_recordings, read_headers
 from .options import DEFAULT_SCORES, Options, hydra_arguments, options_from_config
 from .recordings import check_events, clip_names, gather, kind_of, prediction_type_of

@@ -14,8 +14,8 @@ import numpy as np
 import soundfile
 import soxr
 
-from ..audio import parallel
 from ..errors import UserError
+from ..tasks.audio import parallel
 from .recordings import Recording
 from .rows import Skips
 

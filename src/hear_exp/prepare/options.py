@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import UserError
-from ..scores import SCORES, score_kind
+from ..scoring.scores import SCORES, score_kind
 
 _LONGEST_S = 24 * 3600
 PATTERN_NAMES = ("label", "group", "split", "fold")

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import UserError
-from ..task import Event
+from ..scoring.event import Event
 from .options import Options
 from .rows import Row
 

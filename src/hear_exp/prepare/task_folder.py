@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..audio import parallel
 from ..errors import UserError
 from ..files import remove_stale, temporary_name, write_json
 from ..progress import progress
-from ..task import Event
+from ..scoring.event import Event
+from ..tasks.audio import parallel
 from .clip_audio import Cut, Written, write_clip
 from .recordings import vocabulary
 from .rows import Skips

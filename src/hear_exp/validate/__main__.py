@@ -16,12 +16,12 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..choices import Choices
-from ..cli import start
+from ..cli.choices import Choices
+from ..cli.edge import start
+from ..cli.run_record import begin
+from ..embeddings.model_choice import describe_model
 from ..errors import UserError
 from ..files import write_json
-from ..model_choice import describe_model
-from ..run_record import begin
 from .options import check
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ def run(config: dict[str, Any], folder: Path, choices: Choices) -> None:
     limits, model = config["validate"], describe_model(config)
     from rich.console import Console
 
-    from ..encoder import pick_device
+    from ..embeddings.encoder import pick_device
     from ..progress import console
     from .checks import Subject, run_checks
     from .conduct import CHECKS

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..encoder import FUNCTIONS, SIZES, check_functions, read_size
+from ..embeddings.encoder import FUNCTIONS, SIZES, check_functions, read_size
 from .checks import FAIL, PASS, WARNING, Check, Outcome, Subject
 
 SAMPLE_RATES = (16000, 22050, 32000, 44100, 48000)

@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from ..backend import Backend
-from ..encoder import Model, import_module, load_model
+from ..embeddings.backend import Backend
+from ..embeddings.encoder import Model, import_module, load_model
 from ..errors import UserError
 from .long_clip import Measured, measure
 

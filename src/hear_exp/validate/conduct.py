@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterator
 import numpy as np
 import torch
 
-from ..agreement import NOTICEABLE, ROUNDING, relative
-from ..backend import tensorflow_device
-from ..encoder import load_model, weights_argument
+from ..embeddings.agreement import NOTICEABLE, ROUNDING, relative
+from ..embeddings.backend import tensorflow_device
+from ..embeddings.encoder import load_model, weights_argument
 from .api import API_CHECKS, LARGEST_HOP_MS, coverage
 from .checks import FAIL, PASS, SKIPPED, WARNING, Check, Outcome, Subject
 

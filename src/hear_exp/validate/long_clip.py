@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from ..encoder import Encoder, Model
+from ..embeddings.encoder import Encoder, Model
 from ..errors import UserError
 
 GB = 1e9

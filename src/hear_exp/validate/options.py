@@ -6,10 +6,10 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ..choices import Choices
+from ..cli.choices import Choices
+from ..embeddings.model_choice import describe_model
 from ..errors import UserError
-from ..model_choice import describe_model
-from ..options import check_accelerator
+from ..settings.options import check_accelerator
 
 # What the options of python -m hear_exp beyond these decide has no part in a validation.
 _GROUPS = ("model", "trainer", "validate", "paths", "hydra")

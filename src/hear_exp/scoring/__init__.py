@@ -1,0 +1,1 @@
+"""Events, probabilities -> events, and every score; knows neither tasks nor torch modules."""

@@ -1,0 +1,213 @@
+"""From the composed config to what a run will do: its tasks, protocol and grid, checked without importing torch."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import math
+import shlex
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from ..cli.choices import Choices
+from ..cli.configs import names_in, shipped
+from ..embeddings.model_choice import check_model, describe_model
+from ..errors import UserError
+from ..prediction.batches import check_batches
+from ..prediction.grid import apply_task_grid, check_precision, expand_grid
+from ..prediction.protocol import Protocol, changed_fields, protocol_from_config
+from ..results.leaderboard import PREDICTOR, PROTOCOL
+from ..tasks.folder import Task, read_task
+from .options import check_options
+
+Config = Mapping[str, Any]
+
+
+class Plan(NamedTuple):
+    """One task of a run, and how it is evaluated; ``folder`` is for what its fits leave behind."""
+
+    task: Task
+    protocol: Protocol
+    protocol_changes: dict[str, Any]
+    points: list[dict[str, Any]]
+    folder: Path
+
+
+def check_job(config: Config, choices: Choices) -> None:
+    """Raises UserError for whatever can be known to fail; reads and looks only, so that nothing is left behind."""
+    check_options(config)
+    if config["embeddings"]["name"] != "heareval":
+        check_model(describe_model(config))
+    tasks = [] if _is_to_be_generated(config) else load_tasks(config, choices, whole=False)
+    for task in tasks:
+        make_grid(config, task, make_protocol(config, task, choices)[0], choices)
+    if not tasks:
+        predictor = {name: value for name, value in config["predictor"].items() if name != "name"}
+        _expand(predictor, protocol_from_config(config["protocol"]))
+
+
+def make_plans(config: Config, folder: Path, choices: Choices) -> list[Plan]:
+    """A plan for each of the run's tasks; several share the run's ``folder`` as FOLDER/parts/TASK."""
+    check_job(config, choices)
+    tasks = load_tasks(config, choices)
+    plans = []
+    for task in tasks:
+        protocol, changes = make_protocol(config, task, choices)
+        where = folder if len(tasks) == 1 else folder / "parts" / task.name
+        plans.append(Plan(task, protocol, changes, make_grid(config, task, protocol, choices), where))
+    for plan in plans:
+        plan.folder.mkdir(parents=True, exist_ok=True)
+    return plans
+
+
+# Tasks ------------------------------------------------------------------------------------------------------
+
+
+def load_tasks(config: Config, choices: Choices, *, whole: bool = True) -> list[Task]:
+    """The tasks whose scores make up the run's: one, but for a task that HEAR published in parts.
+
+    A demo task is generated first. With embeddings=heareval it is the task of ``embeddings.path``; unless
+    ``whole``, its embeddings and their labels are not looked at.
+    """
+    if config["embeddings"]["name"] == "heareval":
+        return [_with_own_settings(_load_embedded_task(config, choices, whole), {})]
+    choice = config["task"]
+    if not choice["path"]:
+        raise UserError("task=custom needs the folder of the task: task.path=FOLDER")
+    if choice.get("demo"):
+        _generate_demo(choice["name"], Path(choice["path"]))
+    folders = [Path(choice["path"], part) for part in choice.get("parts") or [""]]
+    missing = [folder for folder in folders if not folder.exists()]
+    if missing and choice.get("archives"):
+        places = shlex.join(choices.typed_about("task", "paths"))
+        raise UserError(
+            f"{choice['name']} is not there yet ({missing[0]}); this fetches it, and tells its size before: "
+            f"python -m hear_exp.download task={choice['name']} {places}".rstrip()
+        )
+    return [_with_own_settings(_read_once(folder), choice) for folder in folders]
+
+
+def load_task(config: Config, choices: Choices) -> Task:
+    """The task that ``task`` names. Raises UserError for one in parts, where a command takes one folder only."""
+    tasks = load_tasks(config, choices)
+    if len(tasks) > 1:
+        each = ", ".join(f"task.path={task.folder}" for task in tasks)
+        raise UserError(f"{config['task']['name']} consists of {len(tasks)} tasks, take one: task=custom with {each}")
+    return tasks[0]
+
+
+def _is_to_be_generated(config: Config) -> bool:
+    task = config["task"]
+    return bool(task.get("demo")) and bool(task["path"]) and not Path(task["path"]).exists()
+
+
+def _generate_demo(name: str, folder: Path) -> None:
+    from ..progress import progress
+    from ..tasks.demo import ensure_demo_task
+
+    with progress(f"generating {name}") as bar:
+        ensure_demo_task(name, folder, progress=bar)
+
+
+def _with_own_settings(task: Task, choice: Config) -> Task:
+    """``task`` with what HEAR 2021 set for it outside its metadata, which wins where it speaks.
+
+    Those settings are in the config file of the task, and hold for its folder too when that is given by its path.
+    """
+    if "archives" not in choice and not choice.get("demo"):
+        all_shipped = (shipped("task", name) for name in names_in("task"))
+        choice = next((found for found in all_shipped if found.get("task_name") == task.name), {})
+    own = task.early_stop_on_score
+    return dataclasses.replace(
+        task,
+        predictor_grid={**choice.get("predictor_grid", {}), **task.predictor_grid},
+        postprocessing_grid={**choice.get("postprocessing_grid", {}), **task.postprocessing_grid},
+        early_stop_on_score=choice.get("early_stop_on_score", True) if own is None else own,
+    )
+
+
+def _load_embedded_task(config: Config, choices: Choices, whole: bool) -> Task:
+    path = config["embeddings"]["path"]
+    if not path:
+        raise UserError("embeddings=heareval needs the folder that heareval wrote: embeddings.path=OUT/MODEL/TASK")
+    for group in ("model", "task"):
+        if choices.touch(group):
+            raise UserError(
+                f"{group} has no effect with embeddings=heareval: model and task are those of {path} "
+                "(embeddings.model=NAME names the model in the results)"
+            )
+    if not whole:
+        return _read_once(Path(path), needs_audio=False)
+    from ..embeddings.heareval import read_embedded_task
+
+    return read_embedded_task(Path(path))
+
+
+def _read_once(folder: Path, needs_audio: bool = True) -> Task:
+    """The task of a folder, read again only when its files have changed: many jobs of a sweep take the same one."""
+    files = sorted(folder.iterdir()) if folder.is_dir() else []
+    states = [(path.name, path.stat()) for path in files if path.exists()]
+    seen = tuple((name, state.st_ino, state.st_size, state.st_mtime_ns) for name, state in states)
+    return _read(folder, needs_audio, seen)
+
+
+@functools.lru_cache(maxsize=64)
+def _read(folder: Path, needs_audio: bool, seen: tuple[tuple[str, int, int, int], ...]) -> Task:
+    return read_task(folder, needs_audio=needs_audio)
+
+
+# Protocol and grid ------------------------------------------------------------------------------------------
+
+
+def make_protocol(config: Config, task: Task, choices: Choices) -> tuple[Protocol, dict[str, Any]]:
+    """The protocol with the task's postprocessings over it, and the fields the user changed from the shipped one."""
+    chosen = protocol_from_config(config["protocol"])
+    published = shipped("protocol", chosen.name)
+    changes = changed_fields(chosen, protocol_from_config(published)) if published else {}
+    set_by_user = {*choices.options_in("protocol"), *changes}
+    grid = task.postprocessing_grid
+    own: dict[str, Any] = {
+        field: _times(task, name, grid[name])
+        for name, field in (("median_filter_ms", "median_filter_ms"), ("min_duration", "min_duration_ms"))
+        if name in grid and field not in set_by_user
+    }
+    return dataclasses.replace(chosen, **own), changes
+
+
+def _times(task: Task, name: str, value: Any) -> tuple[float, ...]:
+    values = tuple(value) if isinstance(value, list | tuple) else (value,)
+    good = [not isinstance(v, bool) and isinstance(v, int | float) and 0 <= v < math.inf for v in values]
+    if not values or not all(good):
+        raise UserError(
+            f"{task.folder}: event_postprocessing_grid.{name} is {value!r}, expected milliseconds from 0 up"
+        )
+    return values
+
+
+def make_grid(config: Config, task: Task, protocol: Protocol, choices: Choices) -> list[dict[str, Any]]:
+    """The grid points to search, the task's own settings in the place of defaults the user did not touch."""
+    predictor = {name: value for name, value in config["predictor"].items() if name != "name"}
+    chosen: Sequence[str] = sorted(choices.options_in("predictor"))
+    points = _expand(apply_task_grid(predictor, task.predictor_grid, chosen), protocol)
+    check_batches(task, protocol, points)
+    check_precision(config["trainer"]["precision"], points)
+    return points
+
+
+def _expand(predictor: Mapping[str, Any], protocol: Protocol) -> list[dict[str, Any]]:
+    points = expand_grid(predictor, protocol)
+    for point in points:
+        if "max_epochs" in point and point["max_epochs"] < point["check_val_every_n_epoch"]:
+            raise UserError(
+                f"predictor.max_epochs={point['max_epochs']} ends before the first validation "
+                f"(predictor.check_val_every_n_epoch={point['check_val_every_n_epoch']})"
+            )
+    return points
+
+
+def published_points(task: Task) -> list[dict[str, Any]]:
+    """The grid points that the published scores of ``task`` come from, or would."""
+    predictor = {name: value for name, value in shipped("predictor", PREDICTOR).items() if name != "name"}
+    protocol = protocol_from_config(shipped("protocol", PROTOCOL))
+    return _expand(apply_task_grid(predictor, task.predictor_grid, []), protocol)

@@ -1,0 +1,99 @@
+"""Sweeps: checked before they start, all their jobs run, and a table at the end."""
+
+import json
+import sys
+
+import pytest
+from tiny import write_task
+
+from hear_exp.cli import multirun
+from hear_exp.errors import UserError
+
+
+def never(config, folder, choices):
+    raise AssertionError("a job has begun")
+
+
+def some_fail(config, folder, choices):
+    if config["seed"] == 1:
+        raise UserError("seed 1 is unlucky")
+    if config["seed"] == 2:
+        raise RuntimeError("a bug")
+    content = {"score": 0.25, "primary_metric": "mAP", "seconds": {"embed": 1.0, "search": 2.0}}
+    (folder / "result.json").write_text(json.dumps(content))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["seed=1,x"], "job 1 (seed=x): seed is 'x', expected a whole number from 0 up; none of the 2 jobs was"),
+        (["model=logmel,nope"], "job 1 (model=nope): there is no model called 'nope'; choose one of: "),
+        (["model=hear", "model.module=json,nope"], "job 1 (model=hear model.module=nope): model nope: module nope is"),
+        (["task=demo_tags,custom"], "job 1 (task=custom): task=custom needs the folder of the task"),
+        (["task=glob(nothing*)"], "task=glob(nothing*) matches nothing, so that this sweep has no jobs"),
+        (["predictor.lr=1e-3,fast"], "job 1 (predictor.lr=fast): predictor.lr is 'fast', expected a number above 0"),
+    ],
+)
+def test_a_job_that_cannot_work_ends_the_sweep_before_it_starts(start, capsys, tmp_path, arguments, sentence):
+    with pytest.raises(SystemExit) as end:
+        start(never, "-m", *arguments)
+    assert end.value.code == 1
+    error = capsys.readouterr().err
+    assert error.startswith(f"hear_exp: {sentence}")
+    assert len(error.splitlines()) == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_tasks_are_checked_too(start, capsys, tmp_path):
+    folder = write_task(tmp_path / "good")
+    with pytest.raises(SystemExit):
+        start(never, "-m", "task=custom", f"task.path={folder},/none")
+    assert "job 1 (task=custom task.path=/none): task folder not found: /none" in capsys.readouterr().err
+
+
+def test_a_failed_job_does_not_stop_the_others(start, capsys, tmp_path):
+    with pytest.raises(SystemExit) as end:
+        start(some_fail, "-m", "seed=1,2,3", "hydra.sweeper.max_batch_size=1")
+    assert end.value.code == 1
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[-1] == "hear_exp: 2 of 3 jobs failed: 0, 1"
+    (folder,) = tmp_path.glob("runs/sweeps/*")
+    rows = multirun.read_rows(folder)
+    assert [(row.number, row.overrides, row.state, row.outcome) for row in rows] == [
+        (0, "seed=1", "failed", "seed 1 is unlucky"),
+        (1, "seed=2", "failed", "RuntimeError: a bug"),
+        (2, "seed=3", "finished", "mAP 0.2500"),
+    ]
+    assert rows[2].seconds == 3.0
+    assert lines[-4].startswith("0  seed=1  failed  seed 1 is unlucky  0 s  ")
+    assert lines[-2].startswith("2  seed=3  finished  mAP 0.2500  3 s  ")
+    assert "a bug" in (rows[1].folder / "run.log").read_text()
+
+
+def test_a_sweep_whose_jobs_all_finish(start, capsys):
+    start(some_fail, "-m", "seed=3,4")
+    assert capsys.readouterr().err.splitlines()[-1].startswith("1  seed=4  finished")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="submitit")
+def test_jobs_of_a_scheduler_are_recorded_too(start, capsys, tmp_path):
+    """Processes of their own, which know of the parent's config only."""
+    pytest.importorskip("hydra_plugins.hydra_submitit_launcher")
+
+    def job(config, folder, choices):
+        if config["seed"] == 1:
+            raise ValueError(",".join(sorted(choices.options)))
+
+    mine = tmp_path / "mine" / "experiment" / "slow.yaml"
+    mine.parent.mkdir(parents=True)
+    mine.write_text("# @package _global_\npredictor:\n  lr: 1e-3\n")
+    with pytest.raises(SystemExit) as end:
+        start(
+            job,
+            *("-m", "hydra/launcher=submitit_local", "hydra.launcher.timeout_min=2", "seed=1,3", "experiment=slow"),
+            *("--config-dir", str(tmp_path / "mine")),
+        )
+    assert end.value.code == 1
+    assert capsys.readouterr().err.splitlines()[-1] == "hear_exp: 1 of 2 jobs failed: 0"
+    (path,) = tmp_path.rglob("error.json")
+    assert json.loads(path.read_text())["sentence"] == "ValueError: predictor.lr"

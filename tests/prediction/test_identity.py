@@ -1,0 +1,56 @@
+"""A run's identity: what decides scores changes it, and nothing else."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from tiny import MLP, make_problem
+
+from hear_exp.prediction import identity
+from hear_exp.prediction.identity import differences, run_identity
+
+POINTS = [MLP, {**MLP, "lr": 1e-3}]
+
+
+def test_the_same_run_elsewhere(multiclass, tmp_path):
+    """Another folder, other workers, from disk: the same scores, and the same name."""
+    again = make_problem(tmp_path, "multiclass", clips=13)
+    moved = replace(again, in_memory=False, targets_path=Path("/elsewhere"))
+    assert run_identity(moved, POINTS) == run_identity(multiclass, POINTS)
+    assert len(run_identity(multiclass, POINTS).digest) == 16
+
+
+@pytest.mark.parametrize(
+    ("name", "change"),
+    [
+        ("seed", {"seed": 43}),
+        ("threads", {"threads": 2}),
+        ("precision", {"precision": "64-true"}),
+        ("accelerator", {"accelerator": "cuda"}),
+    ],
+)
+def test_what_decides_scores_counts(multiclass, name, change):
+    ours, theirs = run_identity(multiclass, POINTS), run_identity(replace(multiclass, **change), POINTS)
+    assert ours.digest != theirs.digest
+    (line,) = differences(theirs.settings, ours.settings)
+    assert line == f"{name}: {theirs.settings[name]!r}, was {ours.settings[name]!r}"
+
+
+def test_task_protocol_embeddings_and_grid_count(multiclass, monkeypatch):
+    first = run_identity(multiclass, POINTS)
+    task, split = multiclass.task, multiclass.task.splits[0]
+    relabelled = replace(split, clips=(replace(split.clips[0], labels=("high",)), *split.clips[1:]))
+    others = [
+        replace(multiclass, task=replace(task, version="2")),
+        replace(multiclass, task=replace(task, mode="5h")),
+        replace(multiclass, task=replace(task, metrics=("mAP",))),
+        replace(multiclass, task=replace(task, early_stop_on_score=False)),
+        replace(multiclass, task=replace(task, splits=(relabelled, *task.splits[1:]))),
+        replace(multiclass, protocol=replace(multiclass.protocol, shuffle=False)),
+        replace(multiclass, embeddings=replace(multiclass.embeddings, key="another")),
+    ]
+    digests = {first.digest, *(run_identity(other, POINTS).digest for other in others)}
+    digests |= {run_identity(multiclass, points).digest for points in (POINTS[:1], POINTS[::-1])}
+    monkeypatch.setattr(identity, "_code", lambda: "edited")
+    digests.add(run_identity(multiclass, POINTS).digest)
+    assert len(digests) == 1 + len(others) + 2 + 1

@@ -136,7 +136,7 @@ def scene_scores(
     _check_kind(names, "scene")
     probabilities, targets = _checked(probabilities, targets)
     named = tuple(labels) or tuple(str(i) for i in range(targets.shape[1]))
-    tell_skipped = on_skipped or functools.partial(_log_skipped, named)
+    tell_skipped = on_skipped or (lambda name, skipped: _log_skipped(named, skipped))
     counts = None  # the ROC curves, made once for all scores that need them
     scores = {}
     for name in names:
@@ -220,10 +220,9 @@ def _why_undefined(name: str, values: np.ndarray, labels: Sequence[str]) -> str:
 
 
 @functools.cache  # said once: a search scores the same labels hundreds of times
-def _log_skipped(labels: tuple[str, ...], name: str, skipped: tuple[int, ...]) -> None:
+def _log_skipped(labels: tuple[str, ...], skipped: tuple[int, ...]) -> None:
     logger.warning(
-        "%s leaves out %d of %d labels, which no clip (or every clip) has: %s",
-        name,
+        "scores that are means over labels leave out %d of %d labels, which no clip (or every clip) has: %s",
         len(skipped),
         len(labels),
         listed([labels[i] for i in skipped]),

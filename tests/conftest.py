@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import signal
 import sys
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,8 @@ from hear_exp.cli import edge as cli
 from hear_exp.cli.choices import Choices
 from hear_exp.prediction.problem import Problem
 
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # a shell's background job: its children could not be interrupted
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 torch.set_num_threads(1)  # tiny tensors: threads that wait for one another on a busy machine cost seconds
 
 

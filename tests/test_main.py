@@ -6,9 +6,10 @@ from pathlib import Path
 import pytest
 from tiny import write_task
 
+from hear_exp import pipeline
 from hear_exp.__main__ import run
-from hear_exp.report import pictures, run_table
-from hear_exp.results import beside, csv_tracker, result, wandb_tracker
+from hear_exp.report import pictures
+from hear_exp.results import beside, csv_tracker, wandb_tracker
 from hear_exp.results.result import read_result
 
 SMALL = ["model=hear", "model.module=tiny_model", "trainer=cpu", "search.workers=1", "predictor.max_epochs=6"]
@@ -48,7 +49,7 @@ def test_scores_come_before_anything_that_may_fail(small, monkeypatch):
     monkeypatch.setattr(beside, "write_predictions", look("predictions"))
     monkeypatch.setattr(beside, "write_curves", look("curves"))
     monkeypatch.setattr(beside, "write_predictor", look("weights"))
-    monkeypatch.setattr(pictures, "draw_pictures", look("pictures"))
+    monkeypatch.setattr(pipeline, "draw_pictures", look("pictures"))
     monkeypatch.setattr(csv_tracker.CsvTracker, "finish", look("record"))
     small("logger=csv")
     assert seen == dict.fromkeys(["predictions", "curves", "weights", "pictures", "record"], 1)
@@ -106,7 +107,7 @@ def test_a_table_that_cannot_be_printed_is_a_warning(small, monkeypatch):
     def ascii_only(*_args):
         raise UnicodeEncodeError("ascii", "±", 0, 1, "ordinal not in range(128)")
 
-    monkeypatch.setattr(run_table, "show_result", ascii_only)
+    monkeypatch.setattr(pipeline, "show_result", ascii_only)
     folder, warned = small("logger=none")
     assert read_result(folder).score is not None
     assert "the result was not shown: 'ascii' codec" in warned
@@ -116,7 +117,7 @@ def test_scores_that_cannot_be_written_are_shown(small, monkeypatch, capfd):
     def full(*_args, **_options):
         raise OSError(errno.ENOSPC, "No space left on device", "runs/result.json")
 
-    monkeypatch.setattr(result, "write_result", full)
+    monkeypatch.setattr(pipeline, "write_result", full)
     with pytest.raises(SystemExit) as end:
         small("logger=none")
     assert end.value.code == 1

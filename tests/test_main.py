@@ -138,9 +138,8 @@ def test_scores_that_cannot_be_written_are_shown(small, monkeypatch, capfd):
 def test_only_the_published_evaluation_has_a_comparable_rank(start, tmp_path, arguments, why_not):
     """The task's own settings, from its metadata, are the published ones."""
     own = {"max_epochs": [6], "hidden_dim": [16]}
-    folder = write_task(
-        tmp_path / "esc", task_name="esc50", mode="full", evaluation_params={"task_specific_param_grid": own}
-    )
+    published = {"task_name": "esc50", "version": "v2.0.0", "mode": "full"}
+    folder = write_task(tmp_path / "esc", evaluation_params={"task_specific_param_grid": own}, **published)
     common = ["model=hear", "model.module=tiny_model", "trainer=cpu", "search.workers=1", "logger=none"]
     start(run, "task=custom", f"task.path={folder}", *common, *arguments)
     (path,) = Path("runs").rglob("result.json")

@@ -1,6 +1,7 @@
 """Flags among overrides, as people type them."""
 
 import pytest
+from conftest import leave_result
 
 from hear_exp.cli.arguments import flags_first
 
@@ -26,8 +27,13 @@ def test_flags_first(typed, expected):
 
 def test_a_flag_may_stand_among_the_overrides(start, tmp_path):
     jobs = []
+
+    def job(config, folder, choices):
+        jobs.append((config["model"]["name"], config["predictor"]["lr"], choices))
+        leave_result(folder)
+
     start(
-        lambda config, folder, choices: jobs.append((config["model"]["name"], config["predictor"]["lr"], choices)),
+        job,
         *("model=naive", "task=demo_tags", "-m", "predictor.lr=1e-3,1e-4"),
     )
     assert [(model, lr, choices.overrides) for model, lr, choices in jobs] == [

@@ -1,6 +1,7 @@
 """Who chose a value: Hydra's parser and composition say it."""
 
 import pytest
+from conftest import leave_result
 
 from hear_exp.settings import plans
 
@@ -55,9 +56,12 @@ def test_what_is_shipped_is_nobodys_choice(compose):
 
 def test_choices_reach_a_job_of_a_sweep(start, mine):
     seen = []
-    start(
-        lambda config, folder, choices: seen.append(choices), "-m", "experiment=slow", "predictor.patience=1,2", *mine
-    )
+
+    def job(config, folder, choices):
+        seen.append(choices)
+        leave_result(folder)
+
+    start(job, "-m", "experiment=slow", "predictor.patience=1,2", *mine)
     assert [choices.options_in("predictor") for choices in seen] == [{"lr", "patience"}] * 2
 
 

@@ -83,6 +83,8 @@ def test_jobs_of_a_scheduler_are_recorded_too(start, capsys, tmp_path):
     def job(config, folder, choices):
         if config["seed"] == 1:
             raise ValueError(",".join(sorted(choices.options)))
+        content = {"score": 0.25, "primary_metric": "mAP", "seconds": {}}
+        (folder / "result.json").write_text(json.dumps(content))
 
     mine = tmp_path / "mine" / "experiment" / "slow.yaml"
     mine.parent.mkdir(parents=True)
@@ -97,3 +99,28 @@ def test_jobs_of_a_scheduler_are_recorded_too(start, capsys, tmp_path):
     assert capsys.readouterr().err.splitlines()[-1] == "hear_exp: 1 of 2 jobs failed: 0"
     (path,) = tmp_path.rglob("error.json")
     assert json.loads(path.read_text())["sentence"] == "ValueError: predictor.lr"
+
+
+def test_a_job_that_leaves_no_result_has_not_ended(start, capsys):
+    """Such as one that was killed while its model was loaded: nothing says that it began, nor that it failed."""
+
+    def job(config, folder, choices):
+        pass
+
+    with pytest.raises(SystemExit) as end:
+        start(job, "-m", "seed=1,2")
+    assert end.value.code == 1
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[-3].startswith("0  seed=1  unfinished")
+    assert lines[-1] == "hear_exp: 2 of 2 jobs failed: 0, 1"
+
+
+def test_the_table_commands_no_terminal(start, capsys):
+    def job(config, folder, choices):
+        raise UserError("bad \x1b[31mred\x07 \x1b]0;title\x07")
+
+    with pytest.raises(SystemExit):
+        start(job, "-m", "seed=1,2")
+    error = capsys.readouterr().err
+    assert "bad" in error
+    assert not {"\x1b", "\x07"} & set(error)

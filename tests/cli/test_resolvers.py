@@ -1,6 +1,7 @@
 """What config files compute: task=custom is called as its task is."""
 
 import pytest
+from conftest import leave_result
 from tiny import write_task
 
 from hear_exp.cli.resolvers import task_name
@@ -36,6 +37,7 @@ def test_runs_of_custom_tasks_are_in_folders_of_their_tasks(start, tmp_path):
 
     def job(config, folder, choices):
         seen.append((config["task"]["name"], str(folder.relative_to(tmp_path))))
+        leave_result(folder)
 
     start(job, "task=custom", f"task.path={one}")
     start(job, "-m", "task=custom", f"task.path={one},{other}")

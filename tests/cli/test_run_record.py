@@ -1,6 +1,7 @@
 """What tells of a run that it works, has failed, or was killed."""
 
 import json
+import logging
 import os
 import subprocess
 import sys
@@ -9,6 +10,7 @@ import time
 import pytest
 
 from hear_exp.cli import run_record
+from hear_exp.cli.run_log import RunLog
 from hear_exp.cli.run_record import begin, end, has_begun, record_failure, settle_killed
 
 BEGINS = """
@@ -82,3 +84,19 @@ def test_the_next_command_in_a_root_settles_what_was_killed(start, folder):
     old(folder)
     start(lambda config, folder, choices: None)
     assert (folder / "error.json").exists()
+
+
+def test_what_is_logged_after_a_run_was_removed_makes_no_complaint(tmp_path, capsys):
+    """At exit something may log, into a folder that is gone."""
+    folder = tmp_path / "runs" / "one"
+    folder.mkdir(parents=True)
+    handler = RunLog(folder / "run.log", delay=True)
+    logging.getLogger().addHandler(handler)
+    try:
+        run_record.remove_unbegun(folder, tmp_path)
+        assert handler not in logging.getLogger().handlers
+        logging.getLogger().warning("too late")
+    finally:
+        logging.getLogger().removeHandler(handler)
+    assert not folder.exists()
+    assert "cannot write" not in capsys.readouterr().err

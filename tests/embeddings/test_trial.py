@@ -14,7 +14,7 @@ from hear_exp.embeddings.trial import try_model
 from hear_exp.tasks.audio import scan_clips
 from hear_exp.tasks.folder import read_task
 
-VALIDATE = "python -m hear_exp.validate model=tiny"
+VALIDATE = "python -m hear_exp.validate, with the same options of model"
 
 
 class Odd:
@@ -85,6 +85,12 @@ def test_doubts_are_warned_of_kept_and_repeated(tmp_path, task, caplog, change, 
         warnings = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
         assert [line for line in warnings if line.startswith("model tiny")] == list(embedded.doubts)
     assert encoder.calls == [*([1, 1] if change is noisy else [1, 1, 2, 1]), 3, 3, 3]
+
+
+def test_embeddings_that_are_all_the_same_are_doubted(tmp_path, task):
+    """A dead model, such as one whose weights were not loaded, otherwise just scores at chance."""
+    (doubt,) = embed_task(task, Odd(lambda embeddings, *rest: embeddings * 0), tmp_path / "cache").doubts
+    assert "two clips of different sound have the same embedding, to the bit" in doubt
 
 
 def test_the_sentence_says_how_much_and_what_to_do(tmp_path, task):

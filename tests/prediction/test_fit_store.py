@@ -261,7 +261,7 @@ def test_the_whole_command(start, tmp_path, monkeypatch):
         raise UserError("no result today")
 
     with monkeypatch.context() as patch:
-        patch.setattr("hear_exp.results.gather.make_result", fail)
+        patch.setattr("hear_exp.pipeline.make_result", fail)
         with pytest.raises(SystemExit):
             start(run, *arguments)
     (kept,) = (tmp_path / "data" / "fits").iterdir()

@@ -4,10 +4,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from tiny import MLP, make_problem
+from tiny import MLP, make_problem, problem_of, tiny_encoder, write_task
 
+from hear_exp.embeddings.embed import embed_task
 from hear_exp.prediction import identity
 from hear_exp.prediction.identity import differences, run_identity
+from hear_exp.tasks.folder import read_task
 
 POINTS = [MLP, {**MLP, "lr": 1e-3}]
 
@@ -54,3 +56,20 @@ def test_task_protocol_embeddings_and_grid_count(multiclass, monkeypatch):
     monkeypatch.setattr(identity, "_code", lambda: "edited")
     digests.add(run_identity(multiclass, POINTS).digest)
     assert len(digests) == 1 + len(others) + 2 + 1
+
+
+def test_other_bytes_under_one_key_are_another_run(tmp_path):
+    """A model that depends on the batch, or on chance, gives other embeddings under the same key."""
+    folder = write_task(tmp_path / "task")
+    found = []
+    for root in ("one", "two"):
+        encoder = tiny_encoder()
+        if root == "two":
+            scene = encoder.scene
+            encoder.scene = lambda audio, scene=scene: scene(audio) + 1
+        task = read_task(folder)
+        embedded = embed_task(task, encoder, tmp_path / root)
+        (tmp_path / root).mkdir(exist_ok=True)
+        found.append(problem_of(task, embedded.embeddings, tmp_path / root))
+    assert found[0].embeddings.key == found[1].embeddings.key
+    assert run_identity(found[0], POINTS).digest != run_identity(found[1], POINTS).digest

@@ -143,3 +143,11 @@ def test_doubts_of_the_runs_that_count():
         run(1, doubts=("x",), seed=0), run(2, doubts=("x", "y"), seed=1), run(3, 0.1, 0.1, 1.0, doubts=("z",))
     )
     assert row.doubts == ("x", "y")
+
+
+def test_runs_that_were_computed_otherwise_are_other_settings():
+    """Precision and threads change scores in the last digits: neither run repeats the other."""
+    both = [run(day, computation={"precision": precision}) for day, precision in ((1, "32-true"), (2, "64-true"))]
+    (row,) = rows(*both)
+    assert row.settings == 2
+    assert [why for _, why in row.not_counted] == [OTHER_SETTINGS]

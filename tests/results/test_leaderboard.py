@@ -2,6 +2,7 @@ import math
 from dataclasses import replace
 
 import pytest
+from hear_archives import ARCHIVES
 from tiny import write_task
 
 from hear_exp.errors import UserError
@@ -51,7 +52,7 @@ def test_published_scores_are_whole():
     assert len({model for models in scores.values() for model in models}) == 34
     assert all(0 <= score <= 1 and math.isfinite(score) for models in scores.values() for score in models.values())
     assert scores["dcase2016"]["CREPE"] == 0.503703713
-    assert {name for name, _ in TASKS.values()} == scores.keys() - {"beehive_states"}
+    assert {name for name, _, _ in TASKS.values()} == scores.keys() - {"beehive_states"}
 
 
 def test_real_scores_rank_where_they_are_printed():
@@ -101,3 +102,23 @@ def test_a_rank_says_whether_it_is_comparable(table):
     assert rank("t", 0.6).comparable
     flagged = rank("t", 0.6, ["protocol fixed", "predictor knn"])
     assert (flagged.rank, flagged.comparable, flagged.why_not) == (2, False, "protocol fixed; predictor knn")
+
+
+def test_another_version_of_a_task_is_not_comparable():
+    found = differences(
+        protocol="hear2021",
+        protocol_changes={},
+        predictor="mlp",
+        points=[],
+        published_points=[],
+        precision="32-true",
+        version="mine",
+        published_version="v2.0.0",
+    )
+    assert found == ("version mine of the task, published: v2.0.0",)
+
+
+def test_the_published_versions_are_those_of_the_archives():
+    archives = [metadata for parts in ARCHIVES.values() for metadata in parts]
+    versions = {(metadata["task_name"], metadata["mode"]): metadata["version"] for metadata in archives}
+    assert {key: version for key, (_, _, version) in TASKS.items()} == {key: versions[key] for key in TASKS}

@@ -20,6 +20,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 
 from ..errors import UserError
 from ..files import read_json
+from ..safe_text import lines, one_line
 from .choices import choices_of_job
 from .run_record import ERROR, RESULT, has_begun, settle_killed
 from .sentences import is_expected, sentence
@@ -38,6 +39,7 @@ class Row:
 
 
 class _Running:
+    leaves_result = False
     folder: Path | None = None  # of the sweep that is running: Hydra does not tell its callbacks of a sweep's failure
 
 
@@ -45,9 +47,11 @@ class Jobs(Callback):
     """Hydra calls it around a sweep; conf/ names it under hydra.callbacks.
 
     ``check`` is the dotted name of a function of (config, choices) that raises UserError for a job that cannot work.
+    ``leaves_result``: a job that ends well leaves a result.json, so that one without it has not ended.
     """
 
-    def __init__(self, check: str | None = None):
+    def __init__(self, check: str | None = None, leaves_result: bool = False):
+        _Running.leaves_result = leaves_result
         self._check = get_method(check) if check else lambda config, choices: None
         self._folder: Path | None = None
 
@@ -143,11 +147,15 @@ def show_rows(rows: Sequence[Row]) -> None:
     from ..progress import console
 
     cells = [
-        (str(row.number), row.overrides, row.state, row.outcome, _seconds(row.seconds), str(row.folder)) for row in rows
+        [
+            one_line(cell)
+            for cell in (str(row.number), row.overrides, row.state, row.outcome, _seconds(row.seconds), str(row.folder))
+        ]
+        for row in rows
     ]
     if not console.is_terminal:
         for line in cells:
-            print("  ".join(" ".join(cell.split()) for cell in line), file=sys.stderr)
+            print("  ".join(line), file=sys.stderr)
         return
     table = Table("job", "overrides", "", "score", "time", "folder", box=box.SIMPLE_HEAD, pad_edge=False)
     for row, line in zip(rows, cells, strict=True):
@@ -158,7 +166,8 @@ def show_rows(rows: Sequence[Row]) -> None:
 
 def _row(folder: Path) -> Row:
     hydra = OmegaConf.load(folder / ".hydra" / "hydra.yaml").hydra
-    state, outcome, seconds = "unfinished" if has_begun(folder) else "finished", "", None
+    ended = not (_Running.leaves_result or has_begun(folder))
+    state, outcome, seconds = "finished" if ended else "unfinished", "", None
     with contextlib.suppress(UserError, KeyError, TypeError, AttributeError):
         if (folder / RESULT).exists():
             result = read_json(folder / RESULT)
@@ -183,5 +192,5 @@ def _settle(config: DictConfig) -> None:
 
 
 def _leave(message: str) -> None:
-    print(f"hear_exp: {message}", file=sys.stderr)
+    print(lines(f"hear_exp: {message}"), file=sys.stderr)
     raise SystemExit(1)

@@ -86,6 +86,7 @@ def note_in_log(sentence: str) -> None:
 
 def remove_unbegun(folder: Path, root: Path) -> None:
     """Remove a run that never began: a folder in runs/ is a run. What is not ours stays."""
+    _close_log(folder)
     for name in OURS:
         path = folder / name
         if path.is_dir():
@@ -99,6 +100,15 @@ def remove_unbegun(folder: Path, root: Path) -> None:
             empty.rmdir()
         except OSError:
             return
+
+
+def _close_log(folder: Path) -> None:
+    """Take the folder's log file off the loggers: what is logged from here on has no place to go to."""
+    root = logging.getLogger()
+    for handler in list(root.handlers):
+        if isinstance(handler, logging.FileHandler) and Path(handler.baseFilename).parent == folder.resolve():
+            root.removeHandler(handler)
+            handler.close()
 
 
 def settle_killed(runs: Path) -> list[Path]:

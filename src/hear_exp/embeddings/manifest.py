@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import UserError
+from ..files import json_digest
 from .checksums import fault, read_sealed, write_sealed
 
 EMBEDDINGS, TIMESTAMPS = "embeddings.f32", "timestamps.f64"
@@ -30,7 +31,8 @@ class ClipRows:
 class Embeddings:
     """A whole cache entry. Cheap to pickle: workers open the file and share its pages.
 
-    ``doubts``: sentences about the model that computed it, which hold for every run that uses the entry.
+    ``doubts``: sentences about the model that computed it, which hold for every run that uses the entry. ``content``:
+    digest of its bytes, which two entries of one key do not share where a model gives other embeddings each time.
     """
 
     folder: Path
@@ -40,6 +42,7 @@ class Embeddings:
     splits: Mapping[str, tuple[ClipRows, ...]]
     has_timestamps: bool
     doubts: tuple[str, ...] = ()
+    content: str = ""
 
     def array(self) -> np.ndarray:
         """All embeddings, float32 (rows, dim), mapped copy-on-write: nothing is read before it is used."""
@@ -96,7 +99,8 @@ class Manifest:
 
     def embeddings(self, folder: Path) -> Embeddings:
         """The entry in ``folder``, as the rest of the program sees it."""
-        return Embeddings(folder, self.key, self.dim, self.rows, self.splits, self.timestamps, self.doubts)
+        content = json_digest(dict(self.checksums))[:16]
+        return Embeddings(folder, self.key, self.dim, self.rows, self.splits, self.timestamps, self.doubts, content)
 
     def write(self, path: Path) -> None:
         """Write it, atomically."""

@@ -16,7 +16,8 @@ from .encoder import Encoder
 
 
 def try_model(encoder: Encoder, event: bool, files: Sequence[ClipFile], batch_seconds: float) -> tuple[str, ...]:
-    """Sentences about what is doubtful: embeddings that depend on other clips or on the call, or are not float32.
+    """Sentences about what is doubtful: embeddings that depend on other clips or on the call,
+    are the same for different clips, or are not float32.
 
     Two clips of the first batch that holds two are embedded alone and together, the first one twice alone; where every
     batch holds one clip, only this. The state of random generators stays as it was, and so do the embeddings.
@@ -47,7 +48,7 @@ def try_model(encoder: Encoder, event: bool, files: Sequence[ClipFile], batch_se
 
 def _conduct(name: str, embed: Callable[[np.ndarray], np.ndarray], audio: np.ndarray) -> Iterator[str]:
     """What is doubtful of ``embed`` on one or two clips: float32 (clips, samples)."""
-    advice = f"python -m hear_exp.validate model={name} tells more"
+    advice = "python -m hear_exp.validate, with the same options of model, tells more"
     first = embed(audio[:1])
     if (difference := relative(embed(audio[:1]), first)) > ROUNDING:
         yield (
@@ -58,6 +59,11 @@ def _conduct(name: str, embed: Callable[[np.ndarray], np.ndarray], audio: np.nda
     if len(audio) < 2:
         return
     together = embed(audio)
+    if np.array_equal(together[0], together[1]) and not np.array_equal(audio[0], audio[1]):
+        yield (
+            f"model {name}: two clips of different sound have the same embedding, to the bit: a predictor cannot tell "
+            f"clips apart. Are its weights loaded? {advice}"
+        )
     difference = max(relative(together[:1], first), relative(together[1:], embed(audio[1:])))
     if difference > ROUNDING:
         yield (

@@ -35,13 +35,15 @@ class Identity:
 def run_identity(problem: Problem, points: Sequence[Mapping[str, Any]]) -> Identity:
     """The identity of the search of ``points`` on ``problem``.
 
-    The embeddings' key stands for model and audio. The code of this package counts as well as its version, so that
+    The embeddings' key stands for model and audio, and their content for what the key cannot know: a model that gives
+    other embeddings each time, or in other batches. The code of this package counts as well as its version, so that
     an edit in a checkout is another run. What changes no score does not count: where files are, how many workers
     there are, whether embeddings are in memory.
     """
     task = problem.task
     settings = {
         "embeddings": problem.embeddings.key,
+        "embeddings_content": problem.embeddings.content,
         "task": {"name": task.name, "version": task.version, "mode": task.mode, "content": content_digest(task)},
         "points": [dict(point) for point in points],
         "protocol": dataclasses.asdict(problem.protocol),

@@ -19,9 +19,9 @@ def model_labels(rows: Sequence[Row]) -> list[str]:
     labels = [_model_label(row, [other for other in rows if other.result.model == row.result.model]) for row in rows]
     keys: dict[str, set[str]] = {}
     for label, row in zip(labels, rows, strict=True):
-        keys.setdefault(label, set()).add(row.result.embedding_key)
+        keys.setdefault(label, set()).add(row.result.embedding_id)
     return [
-        label if len(keys[label]) == 1 else f"{label} [{one_line(row.result.embedding_key)}]"
+        label if len(keys[label]) == 1 else f"{label} [{one_line(row.result.embedding_id)}]"
         for label, row in zip(labels, rows, strict=True)
     ]
 

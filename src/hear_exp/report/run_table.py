@@ -125,7 +125,7 @@ def _winner(result: Result) -> Text:
 
 def _epochs(result: Result) -> str:
     fold = result.folds[0]
-    return f"epoch {fold.epoch} of {fold.epochs_run}" if fold.epochs_run else "no training"
+    return f"epoch {fold.epoch + 1} of {fold.epochs_run}" if fold.epochs_run else "no training"
 
 
 def _with_spread(value: float | None, spread: float | None) -> str:

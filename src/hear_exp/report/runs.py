@@ -132,12 +132,13 @@ def compare(runs: Sequence[Run]) -> list[Comparison]:
 def _variant(run: Run) -> tuple[str, ...]:
     result = run.result
     changes = json.dumps(dict(result.protocol_changes), sort_keys=True)
-    return result.model, result.embedding_key, result.predictor, result.protocol, changes
+    return result.model, result.embedding_id, result.predictor, result.protocol, changes
 
 
 def _settings(run: Run) -> str:
-    """What was searched: runs that agree in it differ in seed at most."""
-    return json.dumps([dict(point.hyperparameters) for point in run.result.grid], sort_keys=True)
+    """What was searched, and how it was computed: runs that agree in it differ in seed at most."""
+    points = [dict(point.hyperparameters) for point in run.result.grid]
+    return json.dumps([points, dict(run.result.computation)], sort_keys=True)
 
 
 def _row(runs: Sequence[Run]) -> Row:

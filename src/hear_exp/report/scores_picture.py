@@ -28,8 +28,8 @@ def draw_scores(comparisons: Sequence[Comparison], path: Path) -> Path:
         0.9 + 0.24 * max(len(c.rows) for c in comparisons[line * columns : (line + 1) * columns])
         for line in range(lines)
     ]
-    headline = "test scores by task and model (bars: one standard deviation over seeds, of one seed over folds)"
-    figure = new_figure(max(7, 4.6 * columns), 0.6 + sum(heights), headline)
+    headline = "test scores by task and model\n(bars: one standard deviation over seeds, of one seed over folds)"
+    figure = new_figure(max(7, 4.6 * columns), 0.85 + sum(heights), headline)
     panels = figure.subplots(lines, columns, squeeze=False, height_ratios=heights).flat
     for comparison, axes in zip(comparisons, panels, strict=False):
         _panel(axes, comparison)

@@ -13,7 +13,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from ..scoring.scores import higher_is_better
-from .leaderboard import differences, leaderboard_task, rank
+from .leaderboard import differences, leaderboard_task, published_version, rank
 from .result import FoldResult, GridResult, Result
 
 if TYPE_CHECKING:
@@ -55,6 +55,8 @@ def make_result(
         points=[fit.job.hyperparameters for fit in outcome.grid],
         published_points=published_points,
         precision=problem.precision,
+        version=task.version,
+        published_version=published_version(task),
     )
     return Result(
         model=model,
@@ -81,6 +83,7 @@ def make_result(
         clips=sum(len(split.clips) for split in task.splits),
         embedding_key=problem.embeddings.key,
         embedding_dim=problem.embeddings.dim,
+        embedding_content=problem.embeddings.content,
         monitor=winner.monitor,
         finished=datetime.datetime.now().astimezone().isoformat(timespec="seconds"),
         versions=_versions(),
@@ -88,6 +91,7 @@ def make_result(
         task_mode=task.mode,
         task_digest=task.digest,
         identity=identity,
+        computation={"precision": problem.precision, "threads": problem.threads, "accelerator": problem.accelerator},
         model_options=dict(model_options),
         differences=differing,
         undefined=undefined_scores(folds),

@@ -17,28 +17,29 @@ from typing import Any
 from ..errors import UserError
 from ..tasks.folder import Task
 
-# (task_name, mode) of an archive's metadata -> the leaderboard's task and its metric. BeeHive is not among them: its
+# (task_name, mode) of an archive's metadata -> the leaderboard's task, its metric and the version in the
+# archive's metadata. BeeHive is not among them: its
 # published score is the mean of two tasks, beehive_states_fold0 and beehive_states_fold1.
-TASKS: Mapping[tuple[str, str], tuple[str, str]] = MappingProxyType(
+TASKS: Mapping[tuple[str, str], tuple[str, str, str]] = MappingProxyType(
     {
-        ("beijing_opera", "full"): ("beijing_opera", "top1_acc"),
-        ("dcase2016_task2", "full"): ("dcase2016", "event_onset_200ms_fms"),
-        ("esc50", "full"): ("esc50", "top1_acc"),
-        ("fsd50k", "full"): ("fsd50k", "mAP"),
-        ("gunshot_triangulation", "full"): ("gunshot_triangulation", "top1_acc"),
-        ("libricount", "full"): ("libricount", "top1_acc"),
-        ("maestro", "5h"): ("maestro_5h", "event_onset_50ms_fms"),
-        ("mridangam_stroke", "full"): ("mridangam_stroke", "top1_acc"),
-        ("mridangam_tonic", "full"): ("mridangam_tonic", "top1_acc"),
-        ("nsynth_pitch", "50h"): ("nsynth_pitch_50h", "pitch_acc"),
-        ("nsynth_pitch", "5h"): ("nsynth_pitch_5h", "pitch_acc"),
-        ("speech_commands", "5h"): ("speech_commands_5h", "top1_acc"),
-        ("speech_commands", "full"): ("speech_commands_full", "top1_acc"),
-        ("tfds_crema_d", "full"): ("crema_d", "top1_acc"),
-        ("tfds_gtzan", "full"): ("gtzan_genre", "top1_acc"),
-        ("tfds_gtzan_music_speech", "full"): ("gtzan_music_speech", "top1_acc"),
-        ("vocal_imitation", "full"): ("vocal_imitation", "mAP"),
-        ("vox_lingua_top10", "full"): ("vox_lingua_top10", "top1_acc"),
+        ("beijing_opera", "full"): ("beijing_opera", "top1_acc", "v1.0-hear2021"),
+        ("dcase2016_task2", "full"): ("dcase2016", "event_onset_200ms_fms", "hear2021"),
+        ("esc50", "full"): ("esc50", "top1_acc", "v2.0.0"),
+        ("fsd50k", "full"): ("fsd50k", "mAP", "v1.0"),
+        ("gunshot_triangulation", "full"): ("gunshot_triangulation", "top1_acc", "v1.0"),
+        ("libricount", "full"): ("libricount", "top1_acc", "v1.0.0-hear2021"),
+        ("maestro", "5h"): ("maestro_5h", "event_onset_50ms_fms", "v3.0.0"),
+        ("mridangam_stroke", "full"): ("mridangam_stroke", "top1_acc", "v1.5"),
+        ("mridangam_tonic", "full"): ("mridangam_tonic", "top1_acc", "v1.5"),
+        ("nsynth_pitch", "50h"): ("nsynth_pitch_50h", "pitch_acc", "v2.2.3"),
+        ("nsynth_pitch", "5h"): ("nsynth_pitch_5h", "pitch_acc", "v2.2.3"),
+        ("speech_commands", "5h"): ("speech_commands_5h", "top1_acc", "v0.0.2"),
+        ("speech_commands", "full"): ("speech_commands_full", "top1_acc", "v0.0.2"),
+        ("tfds_crema_d", "full"): ("crema_d", "top1_acc", "1.0.0"),
+        ("tfds_gtzan", "full"): ("gtzan_genre", "top1_acc", "1.0.0"),
+        ("tfds_gtzan_music_speech", "full"): ("gtzan_music_speech", "top1_acc", "1.0.0"),
+        ("vocal_imitation", "full"): ("vocal_imitation", "mAP", "v1.1.3"),
+        ("vox_lingua_top10", "full"): ("vox_lingua_top10", "top1_acc", "hear2021"),
     }
 )
 
@@ -79,8 +80,13 @@ def published_scores() -> Mapping[str, Mapping[str, float]]:
 
 def leaderboard_task(task: Task) -> str | None:
     """What the leaderboard calls ``task``; None for a task, a size of it or a primary metric that it does not have."""
-    name, metric = TASKS.get((task.name, task.mode), (None, None))
+    name, metric, _ = TASKS.get((task.name, task.mode), (None, None, None))
     return name if metric == task.primary_metric else None
+
+
+def published_version(task: Task) -> str | None:
+    """The version of the archive that the published scores of ``task`` come from; None for one without any."""
+    return TASKS.get((task.name, task.mode), (None, None, None))[2]
 
 
 def differences(
@@ -91,6 +97,8 @@ def differences(
     points: Sequence[Mapping[str, Any]],
     published_points: Sequence[Mapping[str, Any]],
     precision: str,
+    version: str = "",
+    published_version: str | None = None,
 ) -> tuple[str, ...]:
     """In what an evaluation differs from the one of the published scores, in words; empty where in nothing.
 
@@ -101,8 +109,12 @@ def differences(
         points: the grid points that were searched.
         published_points: those that were searched for the published scores of the task.
         precision: of the predictor's training, in Lightning's words.
+        version: the task's, as its metadata has it.
+        published_version: that of the published archive; None where there is none.
     """
     found = []
+    if published_version is not None and version != published_version:
+        found.append(f"version {version or 'unknown'} of the task, published: {published_version}")
     if protocol != PROTOCOL:
         found.append(f"protocol {protocol}, published: {PROTOCOL}")
     if protocol_changes:

@@ -60,6 +60,7 @@ def join_results(task: str, parts: Sequence[Result], leaderboard: str | None) ->
         seconds={stage: round(sum(part.seconds[stage] for part in parts), 3) for stage in first.seconds},
         clips=sum(part.clips for part in parts),
         embedding_key=joined(part.embedding_key for part in parts),
+        embedding_content=joined(part.embedding_content for part in parts),
         task_digest=joined(part.task_digest for part in parts),
         identity=joined(part.identity for part in parts),
         undefined=undefined_scores(folds),

@@ -88,12 +88,19 @@ class Result:
     undefined: Mapping[str, str] = field(default_factory=dict)
     doubts: tuple[str, ...] = ()
     differences: tuple[str, ...] = ()  # from the evaluation of the published scores, in words
+    embedding_content: str = ""  # digest of the embeddings' bytes
+    computation: Mapping[str, Any] = field(default_factory=dict)  # precision, threads and accelerator of the fits
     model_options: Mapping[str, Any] = field(default_factory=dict)  # weights and options that the model was made with
 
     @property
     def monitored(self) -> float | None:
         """The validation value that selected: score or loss."""
         return self.validation_loss if self.monitor == "loss" else self.validation_score
+
+    @property
+    def embedding_id(self) -> str:
+        """What the embeddings are known by: their key, and their bytes, which not every model makes the same again."""
+        return "-".join(part for part in (self.embedding_key, self.embedding_content[:6]) if part)
 
     @property
     def task_id(self) -> TaskId:

@@ -81,8 +81,8 @@ def test_the_leaderboard_knows_their_metadata():
     for name, (archives, _, score) in PUBLISHED.items():
         if name != "beehive_states":
             (archive,) = archives
-            key = (archive.split("-")[0], archive.rsplit("-")[-1])
-            assert TASKS[key] == (name, score)
+            task, *version, mode = archive.split("-")
+            assert TASKS[task, mode] == (name, score, "-".join(version))
 
 
 def test_all_of_them_are_chosen_with_tasks_all():

@@ -305,6 +305,7 @@ def test_identity_of_an_installed_module_whose_distribution_has_another_name(tmp
     (folder / "thing_model.py").write_text(textwrap.dedent(GOOD))
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: hear-thing\nVersion: 3.4\n")
     (info / "RECORD").write_text("thing_model.py,,\nhear_thing-3.4.dist-info/METADATA,,\n")
+    (info / "top_level.txt").write_text("thing_model\n")  # what Python 3.10 goes by
     monkeypatch.syspath_prepend(folder)
     importlib.invalidate_caches()
     assert Encoder(Model("m", "thing_model")).identity["version"] == "3.4"

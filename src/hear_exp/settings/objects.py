@@ -58,7 +58,8 @@ def make_problem(
     config: Config, task: Task, embeddings: Embeddings, protocol: Protocol, device: torch.device, folder: Path
 ) -> Iterator[Problem]:
     """What the fits share; its targets file in ``folder`` is removed at the end."""
-    warm_up()
+    if config["search"]["workers"] != 1:  # a single one is this process itself
+        warm_up()
     targets_path = folder / ".targets.npy"
     np.save(targets_path, task_targets(task, embeddings))
     try:

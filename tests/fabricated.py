@@ -9,11 +9,12 @@ from typing import Any
 
 import numpy as np
 
+from hear_exp.cli.configs import shipped
 from hear_exp.embeddings.cache import ClipRows, Embeddings
 from hear_exp.prediction.modules import Validation
 from hear_exp.prediction.outcome import FitJob, FitOutcome, TestOutcome
 from hear_exp.prediction.problem import Problem
-from hear_exp.prediction.protocol import Protocol
+from hear_exp.prediction.protocol import protocol_from_config
 from hear_exp.prediction.search import SearchOutcome
 from hear_exp.results.gather import make_result
 from hear_exp.results.result import Result
@@ -23,21 +24,7 @@ from hear_exp.scoring.scores import event_scores, scene_scores
 from hear_exp.tasks.folder import Clip, Split, Task, folds
 
 FOLDS = ("fold00", "fold01", "fold02")
-PROTOCOL = Protocol(
-    name="hear2021",
-    grid_points=8,
-    grid_seed=42,
-    shuffle=False,
-    validation_without_events="stop",
-    last_batch_of_one="error",
-    postprocessing_choice="largest",
-    event_end="last_frame",
-    median_widths="as_computed",
-    probabilities="float32",
-    multilabel_accuracy="first_label",
-    median_filter_ms=(250,),
-    min_duration_ms=(125, 250),
-)
+PROTOCOL = protocol_from_config(shipped("protocol", "hear2021"))
 GRID = [
     {"hidden_layers": layers, "lr": lr, "initialization": init, "max_epochs": 500}
     for layers in (1, 2)

@@ -18,14 +18,13 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from ..cli import multirun, resolvers
 from ..interrupts import KEPT, Interrupted, leaving, status_of_signal
-from ..safe_text import lines
+from . import multirun, resolvers
 from .arguments import flags_first
 from .choices import Choices, choices_of_job
 from .configs import conf_dir
 from .run_record import end, has_begun, note_in_log, record_failure, remove_unbegun
-from .sentences import is_expected, sentence
+from .sentences import is_expected, leave, sentence
 
 log = logging.getLogger(__name__)
 Job = Callable[[dict[str, Any], Path, Choices], Any]
@@ -51,7 +50,7 @@ def start(job: Job, config_name: str = "config") -> None:
     try:
         hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name=config_name)(task)()
     except KeyboardInterrupt:
-        _leave(f"interrupted; {KEPT}", 130)
+        leave(f"interrupted; {KEPT}", 130)
     except Exception as error:
         # Hydra complains of what was typed, and of folders that it cannot make, with Python's own errors as well.
         typed = error not in of_the_job and isinstance(error, ValueError | OSError)
@@ -60,13 +59,13 @@ def start(job: Job, config_name: str = "config") -> None:
         if full or not (typed or is_expected(error)):
             raise
         multirun.show_unfinished()
-        _leave(_of_hydra(error) if typed else sentence(error), 1)
+        leave(sentence(error))
     finally:
         os.environ["HYDRA_FULL_ERROR"] = "1" if full else "0"
         logging.raiseExceptions = shown
         leaving()
     if of_the_job:
-        _leave(f"{len(of_the_job)} jobs failed", 1)
+        leave(f"{len(of_the_job)} jobs failed")
 
 
 def _run_job(job: Job, config: DictConfig, of_the_job: list[BaseException], full: bool) -> None:
@@ -98,7 +97,7 @@ def _run_job(job: Job, config: DictConfig, of_the_job: list[BaseException], full
         elif full or not expected:
             raise
         else:  # Hydra writes a line of its own over a job's error, but not over this
-            _leave(what, 1)
+            leave(what)
     else:
         end(folder)
 
@@ -107,14 +106,3 @@ def _record(folder: Path, what: str, error: BaseException, overrides: Sequence[s
     note_in_log(what)
     record_failure(folder, what, error, overrides, started)
     end(folder)
-
-
-def _of_hydra(error: Exception) -> str:
-    if isinstance(error, OSError) and error.filename:
-        return f"cannot write {error.filename}: {error.strerror}; choose another folder with paths.root=FOLDER"
-    return sentence(error)
-
-
-def _leave(message: str, status: int) -> None:
-    print(lines(f"hear_exp: {message}"), file=sys.stderr)
-    raise SystemExit(status)

@@ -20,10 +20,10 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 
 from ..errors import UserError
 from ..files import read_json
-from ..safe_text import lines, one_line
+from ..safe_text import one_line
 from .choices import choices_of_job
 from .run_record import ERROR, RESULT, has_begun, settle_killed
-from .sentences import is_expected, sentence
+from .sentences import is_expected, leave, sentence
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ class Jobs(Callback):
         except Exception as error:
             if not is_expected(error):
                 raise  # Hydra warns, and the job itself will meet the same error
-            _leave(sentence(error))
+            leave(sentence(error))
         _settle(config)
         self._folder = _Running.folder = Path(config.hydra.sweep.dir)
 
@@ -78,7 +78,7 @@ class Jobs(Callback):
             show_rows(rows)
             failed = [str(row.number) for row in rows if row.state != "finished"]
             if failed:
-                _leave(f"{len(failed)} of {len(rows)} jobs failed: {', '.join(failed)}")
+                leave(f"{len(failed)} of {len(rows)} jobs failed: {', '.join(failed)}")
 
     def _check_jobs(self, config: DictConfig) -> None:
         jobs = expand(config)
@@ -189,8 +189,3 @@ def _seconds(seconds: float | None) -> str:
 def _settle(config: DictConfig) -> None:
     if runs := OmegaConf.select(config, "paths.runs"):
         settle_killed(Path(runs))
-
-
-def _leave(message: str) -> None:
-    print(lines(f"hear_exp: {message}"), file=sys.stderr)
-    raise SystemExit(1)

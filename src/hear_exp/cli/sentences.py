@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import errno
 import re
+import sys
+from typing import NoReturn
 
 import yaml
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
 from omegaconf.errors import OmegaConfBaseException
 
 from ..errors import UserError
+from ..safe_text import lines
 from .configs import near
 
 EXPECTED = (UserError, HydraException, OmegaConfBaseException, yaml.YAMLError)  # in what was typed or is on disk
@@ -42,6 +45,12 @@ def disk_error(error: BaseException) -> OSError | None:
     return came_of if came_of is not None and came_of.errno in _FULL_OR_FAILING else None
 
 
+def leave(message: str, status: int = 1) -> NoReturn:
+    """End the process with a sentence on stderr."""
+    print(lines(f"hear_exp: {message}"), file=sys.stderr)
+    raise SystemExit(status)
+
+
 def sentence(error: BaseException) -> str:
     """What went wrong, in a line or two for the person who typed the command."""
     if isinstance(error, UserError):
@@ -52,13 +61,15 @@ def sentence(error: BaseException) -> str:
     if (refusal := disk_error(error)) is not None:
         name = f" {refusal.filename}" if refusal.filename else ""
         return f"cannot write{name}: {refusal.strerror}; {_DISK[refusal.errno or 0]}"
+    if isinstance(error, OSError) and error.filename:
+        return f"cannot write {error.filename}: {error.strerror}; {_ELSEWHERE}"
     if isinstance(error, MissingConfigException) and error.missing_cfg_file:
         return _missing_config(error)
     if isinstance(error, OverrideParseException):
         problem = str(error).splitlines()[0]
         return f"cannot read the option {error.override}: {problem}; a value with special characters goes in quotes"
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    text = " ".join(line for line in lines if not line.startswith(("full_key", "object_type", "See ")))
+    said = [line.strip() for line in str(error).splitlines() if line.strip()]
+    text = " ".join(line for line in said if not line.startswith(("full_key", "object_type", "See ")))
     if match := re.match(r"Could not override '([^']+)'", text):
         return f"unknown option: {match.group(1)}{near(match.group(1))}; python -m hear_exp --help lists all"
     if match := re.match(r"Multiple values for (\S+)\. To override a value use 'override [^:]+: (\S+)'", text):

@@ -8,7 +8,7 @@ An entry is a folder ``ROOT/TASK/MODEL-HASH`` with
     versions.json    packages it was computed with that are not in the key
     manifest.json    written last: dim, per split each clip's first row and number of rows, checksums, doubts
 
-While it is being computed the entry holds ``partial/`` (cache_writer). A file whose bytes do not match their checksum
+While it is being computed the entry holds ``partial/`` (writer.py). A file whose bytes do not match their checksum
 is computed again; each is verified once a process.
 """
 

@@ -21,6 +21,7 @@ from ..tasks.audio import RESAMPLER, ClipFile, equal_length_batches, parallel, r
 from ..tasks.folder import Clip, Task
 from .audio_digests import audio_digests
 from .backend import is_out_of_memory
+from .batching import check_batch_seconds
 from .cache import Embeddings, Entry, Writer
 from .encoder import Encoder
 from .trial import try_model
@@ -65,8 +66,7 @@ def embed_task(task: Task, encoder: Encoder, root: Path, batch_seconds: float = 
     Raises UserError for audio that cannot be read, and for NaN or infinite embeddings (naming model and clip).
     """
     started = time.perf_counter()
-    if isinstance(batch_seconds, bool) or not isinstance(batch_seconds, int | float) or not batch_seconds > 0:
-        raise UserError(f"embeddings.batch_seconds is {batch_seconds!r}, expected seconds above 0")
+    check_batch_seconds(batch_seconds)
     files = scan_clips(task, clip_order(task), source_rate(task, encoder.sample_rate))
     _check_event_times(task, files)
     digests = audio_digests(files, Path(root) / ".digests", task)

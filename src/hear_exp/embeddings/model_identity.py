@@ -15,6 +15,7 @@ from typing import Any
 
 from ..errors import UserError
 from ..files import check_readable, file_digest, json_digest
+from ..versions import installed_version
 from .local_modules import Modules, package_root
 
 log = logging.getLogger(__name__)
@@ -50,12 +51,11 @@ def version_of(module: ModuleType, modules: Modules) -> str:
 
 def _distribution_version(package: str, installed: bool) -> str | None:
     """Version of the distribution that holds ``package``, whose name may differ: scikit-learn holds sklearn."""
-    try:
-        return importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:
-        # Looks into every distribution, which takes a while: only where one must be the package's.
-        names = importlib.metadata.packages_distributions().get(package) if installed else None
-        return importlib.metadata.version(names[0]) if names else None
+    if (version := installed_version(package)) is not None or not installed:
+        return version
+    # Looks into every distribution, which takes a while: only where one must be the package's.
+    names = importlib.metadata.packages_distributions().get(package)
+    return installed_version(names[0]) if names else None
 
 
 def weights_digests(module: ModuleType, weights: str, options: Mapping[str, Any], name: str) -> list[str]:
@@ -97,11 +97,8 @@ def declared_packages(modules: Modules) -> dict[str, str]:
 
 def package_version(package: str) -> str:
     """The version of an installed package, by its distribution's or its module's name."""
-    try:
-        return importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:
-        version = getattr(sys.modules.get(package), "__version__", None)
-        return version if isinstance(version, str) else "unknown"
+    version = installed_version(package) or getattr(sys.modules.get(package), "__version__", None)
+    return version if isinstance(version, str) else "unknown"
 
 
 def versions_beside(modules: Modules, declared: Mapping[str, str]) -> dict[str, str]:

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..files import file_digest, json_digest
 from ..tasks.folder import content_digest
+from ..versions import installed_version
 
 if TYPE_CHECKING:
     from .problem import Problem
@@ -51,7 +50,7 @@ def run_identity(problem: Problem, points: Sequence[Mapping[str, Any]]) -> Ident
         "threads": problem.threads,
         "accelerator": problem.accelerator,
         "precision": problem.precision,
-        "versions": {name: version for name in ("hear_exp", *PACKAGES) if (version := _version(name))},
+        "versions": {name: version for name in ("hear_exp", *PACKAGES) if (version := installed_version(name))},
         "code": _code(),
     }
     return Identity(json.loads(json.dumps(settings)))
@@ -66,14 +65,6 @@ def differences(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> list[str]
     ]
 
 
-def _version(package: str) -> str | None:
-    try:
-        return metadata.version(package)
-    except metadata.PackageNotFoundError:
-        return None
-
-
-@functools.cache
 def _code() -> str:
     """Digest of this package's source files, by their place in it."""
     package = Path(__file__).parents[1]

@@ -97,9 +97,12 @@ def best_point(grid: Sequence[FitOutcome], problem: Problem) -> int:
 
 def _tell_undefined(fits: Sequence[FitOutcome], problem: Problem) -> None:
     metric = problem.task.primary_metric
-    undefined = [fit.tested.split for fit in fits if fit.tested and math.isnan(fit.tested.scores[metric])]
-    if undefined:
-        log.warning("%s is undefined on %s: nothing to score was predicted or annotated", metric, ", ".join(undefined))
+    splits: dict[str, list[str]] = {}
+    for tested in (fit.tested for fit in fits):
+        if tested is not None and math.isnan(tested.scores[metric]):
+            splits.setdefault(tested.undefined[metric], []).append(tested.split)
+    for reason, names in splits.items():
+        log.warning("%s is undefined on %s: %s", metric, ", ".join(names), reason)
 
 
 def pick_workers(setting: int | str, fits: int, problem: Problem) -> int:

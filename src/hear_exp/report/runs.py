@@ -9,14 +9,13 @@ from __future__ import annotations
 
 import datetime
 import json
-import math
-import statistics
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
 from ..errors import UserError
+from ..results.averages import deviation, mean
 from ..results.result import Result, read_result
 from ..results.task_id import TaskId
 
@@ -61,19 +60,17 @@ class Row:
     @property
     def score(self) -> float | None:
         """The mean primary test score over seeds; None where that of a seed is undefined."""
-        return _mean([run.result.score for run in self.runs])
+        return mean([run.result.score for run in self.runs])
 
     @property
     def seed_spread(self) -> float | None:
         """Standard deviation (ddof 1) of the score over seeds; None of one seed, or of scores not all finite."""
-        scores = [run.result.score for run in self.runs]
-        known = [score for score in scores if score is not None and math.isfinite(score)]
-        return statistics.stdev(known) if len(known) == len(scores) > 1 else None
+        return deviation([run.result.score for run in self.runs])
 
     @property
     def fold_spread(self) -> float | None:
         """Standard deviation over folds, averaged over seeds; None without folds."""
-        return _mean([run.result.spread for run in self.runs])
+        return mean([run.result.spread for run in self.runs])
 
     @property
     def doubts(self) -> tuple[str, ...]:
@@ -159,20 +156,13 @@ def _worse_validation(runs: Sequence[Run]) -> tuple[bool, float]:
     """Orders settings from the best mean validation (over their seeds) to the worst, undefined ones last."""
     result = runs[0].result
     higher = result.monitor == "score" and result.higher_is_better
-    return _worse(_mean([run.result.monitored for run in runs]), higher)
+    return _worse(mean([run.result.monitored for run in runs]), higher)
 
 
 def _worse(score: float | None, higher_is_better: bool) -> tuple[bool, float]:
     if score is None:
         return True, 0.0
     return False, -score if higher_is_better else score
-
-
-def _mean(values: Sequence[float | None]) -> float | None:
-    """None where a value is, or where values are infinite both ways."""
-    known = [value for value in values if value is not None]
-    mean = sum(known) / len(known) if len(known) == len(values) else math.nan
-    return None if math.isnan(mean) else mean
 
 
 def _grouped(items: Iterable[Item], key: Callable[[Item], Key]) -> dict[Key, list[Item]]:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import csv
-import math
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 from ..safe_text import cell
+from .records import defined
 from .tracker import Tracker
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ class CsvTracker(Tracker):
         """Append a fit's validation score and loss, epochs and seconds."""
         job = outcome.job
         values = {
-            **self._validation(outcome.monitor, _defined(outcome.validation_score), _defined(outcome.validation_loss)),
+            **self._validation(outcome.monitor, defined(outcome.validation_score), defined(outcome.validation_loss)),
             "epochs_run": outcome.epochs_run,
             "seconds": round(outcome.seconds, 3),
         }
@@ -67,7 +67,3 @@ class CsvTracker(Tracker):
         assert self._file is not None, "a tracker records inside its with block"
         csv.writer(self._file).writerows([cell(value) for value in row] for row in rows)
         self._file.flush()
-
-
-def _defined(value: float) -> float | None:
-    return None if math.isnan(value) else value

@@ -6,14 +6,15 @@ import dataclasses
 import datetime
 import math
 import platform
-import statistics
 from collections.abc import Mapping, Sequence
-from importlib import metadata
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from ..scoring.scores import higher_is_better
+from ..versions import installed_version
+from .averages import deviation, mean
 from .leaderboard import differences, leaderboard_task, published_version, rank
+from .records import defined
 from .result import FoldResult, GridResult, Result
 
 if TYPE_CHECKING:
@@ -68,8 +69,8 @@ def make_result(
         higher_is_better=higher_is_better(task.primary_metric),
         score=score,
         scores=scores,
-        validation_score=_defined(winner.validation_score),
-        validation_loss=_defined(winner.validation_loss),
+        validation_score=defined(winner.validation_score),
+        validation_loss=defined(winner.validation_loss),
         folds=folds,
         predictor=predictor,
         hyperparameters=dict(winner.job.hyperparameters),
@@ -115,19 +116,9 @@ def fold_scores(scores: Sequence[Mapping[str, float | None]]) -> dict[str, float
     combined: dict[str, float | None] = {}
     for name in scores[0]:
         values = [fold[name] for fold in scores]
-        known = [value for value in values if value is not None]
-        complete = len(known) == len(values)
-        finite = complete and all(math.isfinite(value) for value in known)
-        combined[name] = combined[f"{name}_mean"] = _mean(known) if complete else None
-        combined[f"{name}_std"] = statistics.stdev(known) if finite else None
+        combined[name] = combined[f"{name}_mean"] = mean(values)
+        combined[f"{name}_std"] = deviation(values)
     return combined
-
-
-def _mean(values: Sequence[float]) -> float | None:
-    infinite = {value for value in values if math.isinf(value)}
-    if len(infinite) == 2:
-        return None
-    return infinite.pop() if infinite else statistics.fmean(values)
 
 
 def undefined_scores(folds: Sequence[FoldResult]) -> dict[str, str]:
@@ -156,9 +147,9 @@ def _fold(fit: FitOutcome) -> FoldResult:
     post = fit.postprocessing
     return FoldResult(
         test_split=fit.tested.split,
-        scores={name: _defined(value) for name, value in fit.tested.scores.items()},
-        validation_score=_defined(fit.validation_score),
-        validation_loss=_defined(fit.validation_loss),
+        scores={name: defined(value) for name, value in fit.tested.scores.items()},
+        validation_score=defined(fit.validation_score),
+        validation_loss=defined(fit.validation_loss),
         epoch=fit.epoch,
         epochs_run=fit.epochs_run,
         stopped_by=fit.stopped_by,
@@ -171,8 +162,8 @@ def _fold(fit: FitOutcome) -> FoldResult:
 def _grid_point(fit: FitOutcome) -> GridResult:
     return GridResult(
         hyperparameters=dict(fit.job.hyperparameters),
-        validation_score=_defined(fit.validation_score),
-        validation_loss=_defined(fit.validation_loss),
+        validation_score=defined(fit.validation_score),
+        validation_loss=defined(fit.validation_loss),
         epoch=fit.epoch,
         epochs_run=fit.epochs_run,
         stopped_by=fit.stopped_by,
@@ -180,15 +171,6 @@ def _grid_point(fit: FitOutcome) -> GridResult:
     )
 
 
-def _defined(value: float) -> float | None:
-    return None if math.isnan(value) else float(value)
-
-
 def _versions() -> dict[str, str]:
-    found = {"python": platform.python_version()}
-    for package in PACKAGES:
-        try:
-            found[package] = metadata.version(package)
-        except metadata.PackageNotFoundError:
-            continue
-    return found
+    found = {package: version for package in PACKAGES if (version := installed_version(package))}
+    return {"python": platform.python_version(), **found}

@@ -20,6 +20,11 @@ INFINITE = {"inf": math.inf, "-inf": -math.inf}
 _NAMES = {str: "text", int: "a whole number", float: "a number", bool: "true or false", type(None): "null"}
 
 
+def defined(value: float) -> float | None:
+    """A score as records hold it: None where it is undefined (nan)."""
+    return None if math.isnan(value) else float(value)
+
+
 def to_json(record: Any) -> dict[str, Any]:
     """A dataclass instance as plain JSON content, its infinite floats as "inf" and "-inf"."""
     content = dataclasses.asdict(record)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from ..embeddings.batching import check_batch_seconds
 from ..errors import UserError
 
 PRECISIONS = ("32-true", "bf16-mixed", "16-mixed", "64-true")  # Lightning's names
@@ -24,9 +25,7 @@ def check_options(config: Mapping[str, Any]) -> None:
     if not config["predictor"].get("name"):
         raise UserError("predictor.name is missing: a predictor config has one, which names it in the results")
     check_workers(config["search"]["workers"], config["search"]["threads"])
-    seconds = config["embeddings"].get("batch_seconds", 1)
-    if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not seconds > 0:
-        raise UserError(f"embeddings.batch_seconds is {seconds!r}, expected seconds above 0")
+    check_batch_seconds(config["embeddings"].get("batch_seconds", 1))
 
 
 def check_accelerator(config: Mapping[str, Any]) -> None:

@@ -81,7 +81,7 @@ def _learning_curve(problem: Problem, outcome: SearchOutcome, result: Result) ->
         _line(panels[0], fit, "loss", ORANGE, first, "validation")
         if scored:
             _line(panels[1], fit, "score", BLUE, first, "validation")
-    best = f", best {number(fits[0].monitored)} at epoch {fits[0].epoch}"
+    best = f", best {number(fits[0].monitored)} at epoch {fits[0].epoch + 1}"
     by_loss = problem.monitor == "loss"
     others = f" (pale: the other {len(fits) - 1} folds)" if len(fits) > 1 else ""
     tidy(panels[0], "loss" + (best if by_loss else "") + others, "y")
@@ -93,17 +93,17 @@ def _learning_curve(problem: Problem, outcome: SearchOutcome, result: Result) ->
             "y",
         )
     for axes in panels:
-        axes.axvline(fits[0].epoch, color=INK, linewidth=0.8, linestyle=(0, (4, 3)))
+        axes.axvline(fits[0].epoch + 1, color=INK, linewidth=0.8, linestyle=(0, (4, 3)))
         axes.set_xlabel("epoch", fontsize=9, color=INK)
         axes.xaxis.get_major_locator().set_params(integer=True)
     judged = panels[0] if by_loss or not scored else panels[1]
     if math.isfinite(fits[0].monitored):
-        judged.plot([fits[0].epoch], [fits[0].monitored], "o", color=INK, markersize=5, zorder=5)
+        judged.plot([fits[0].epoch + 1], [fits[0].monitored], "o", color=INK, markersize=5, zorder=5)
     return figure
 
 
 def _line(axes: Any, fit: FitOutcome, field: str, colour: str, first: bool, name: str) -> None:
-    epochs = [v.epoch for v in fit.curve]
+    epochs = [v.epoch + 1 for v in fit.curve]  # people count from 1, as the run's table and its doubts do
     values = [getattr(v, field) for v in fit.curve]
     marker = "o" if len(epochs) < 12 else None
     axes.plot(

@@ -11,8 +11,9 @@ import numpy as np
 
 from hear_exp.cli.configs import shipped
 from hear_exp.embeddings.cache import ClipRows, Embeddings
-from hear_exp.prediction.modules import Validation
-from hear_exp.prediction.outcome import FitJob, FitOutcome, TestOutcome
+from hear_exp.prediction.knn import NearestNeighbours
+from hear_exp.prediction.mlp import MLP
+from hear_exp.prediction.outcome import FitJob, FitOutcome, TestOutcome, Validation
 from hear_exp.prediction.problem import Problem
 from hear_exp.prediction.protocol import protocol_from_config
 from hear_exp.prediction.search import SearchOutcome
@@ -25,12 +26,14 @@ from hear_exp.tasks.folder import Clip, Split, Task, folds
 
 FOLDS = ("fold00", "fold01", "fold02")
 PROTOCOL = protocol_from_config(shipped("protocol", "hear2021"))
+REST = {"batch_size": 1024, "check_val_every_n_epoch": 3, "patience": 20}
 GRID = [
-    {"hidden_layers": layers, "lr": lr, "initialization": init, "max_epochs": 500}
+    MLP(hidden_layers=layers, lr=lr, initialization=init, max_epochs=500, **REST)
     for layers in (1, 2)
     for lr in (3.2e-3, 1e-3)
     for init in ("xavier_uniform", "xavier_normal")
 ]
+NEIGHBOURS = [NearestNeighbours(k=k, metric="cosine", temperature=0.07, batch_size=1024) for k in (1, 5, 10)]
 
 
 def scene_problem(
@@ -150,7 +153,7 @@ def _problem(folder: Path, task: Task, targets: np.ndarray, splits: Any, timesta
 def _outcome(problem: Problem, test: Any, curves: bool) -> SearchOutcome:
     triples = folds(problem.task)
     loss = problem.monitor == "loss"
-    points = GRID if curves else [{"k": k, "metric": "cosine"} for k in (1, 5, 10)]
+    points = GRID if curves else NEIGHBOURS
 
     def fit(point: int, fold: int, tested: bool) -> FitOutcome:
         speed = 1 + point % 3 + 0.2 * fold

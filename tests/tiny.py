@@ -14,6 +14,8 @@ import soundfile
 
 from hear_exp.embeddings.embed import embed_task
 from hear_exp.embeddings.encoder import Encoder, Model
+from hear_exp.prediction.knn import NearestNeighbours
+from hear_exp.prediction.mlp import MLP, Linear
 from hear_exp.prediction.protocol import Protocol
 from hear_exp.tasks.folder import Task, read_task
 
@@ -38,7 +40,7 @@ FIXED = Protocol(
     median_filter_ms=(250,),
     min_duration_ms=(125, 250),
 )
-MLP = {
+SETTINGS = {  # of a small network
     "hidden_layers": 1,
     "hidden_dim": 32,
     "dropout": 0.1,
@@ -162,9 +164,25 @@ def make_problem(folder: Path, kind: str = "multiclass", protocol: Protocol = FI
     return problem_of(task, embedded.embeddings, folder, protocol)
 
 
-def grid(**axes: Iterable[Any]) -> list[dict[str, Any]]:
-    """MLP with one setting after another varied: as many points as there are values."""
-    return [{**MLP, name: value} for name, values in axes.items() for value in values]
+def mlp(**changes: Any) -> MLP:
+    """A small network's grid point, with some settings changed."""
+    return MLP(**{**SETTINGS, **changes})
+
+
+def linear(**changes: Any) -> Linear:
+    """A linear classifier's grid point."""
+    names = ("initialization", "batch_size", "max_epochs", "check_val_every_n_epoch", "patience")
+    return Linear(**{**{name: SETTINGS[name] for name in names}, "lr": 3e-2, **changes})
+
+
+def knn(**changes: Any) -> NearestNeighbours:
+    """A grid point of nearest neighbours."""
+    return NearestNeighbours(**{"k": 3, "metric": "cosine", "temperature": 0.07, "batch_size": 8, **changes})
+
+
+def grid(**axes: Iterable[Any]) -> list[MLP]:
+    """mlp() with one setting after another varied: as many points as there are values."""
+    return [mlp(**{name: value}) for name, values in axes.items() for value in values]
 
 
 def same_weights(a: Mapping[str, np.ndarray], b: Mapping[str, np.ndarray]) -> bool:

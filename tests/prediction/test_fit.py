@@ -6,12 +6,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from tiny import MLP
+from tiny import SETTINGS, knn, mlp
 from torch.nn import functional as F
 
 from hear_exp.errors import UserError
-from hear_exp.prediction.fit import _judge_probabilities, run_fit, run_test
-from hear_exp.prediction.modules import PredictorNetwork
+from hear_exp.prediction.fit import make_module, run_fit, run_test
+from hear_exp.prediction.network import PredictorNetwork
 from hear_exp.prediction.outcome import FitJob
 from hear_exp.prediction.problem import Problem
 from hear_exp.scoring.decode import Postprocessing
@@ -20,7 +20,7 @@ from hear_exp.tasks.folder import folds
 
 
 def fit(problem: Problem, *, test: bool = False, point: int = 0, report=lambda note: None, **changes):
-    return run_fit(problem, FitJob(point, {**MLP, **changes}, 0, folds(problem.task)[0], test), report)
+    return run_fit(problem, FitJob(point, mlp(**changes), 0, folds(problem.task)[0], test), report)
 
 
 # Training ---------------------------------------------------------------------------------------------------
@@ -44,7 +44,7 @@ def test_against_a_plain_loop(kind, hidden_layers, request):
     torch.manual_seed(int(np.random.SeedSequence([problem.seed, 0, 0]).generate_state(1)[0]))
     network = PredictorNetwork(16, 3, hidden_layers=hidden_layers, hidden_dim=32, dropout=0.0)
     # Fused as well: the gradient of a bias before BatchNorm is rounding, from which Adam makes steps of full size.
-    optimizer = torch.optim.Adam(network.parameters(), lr=MLP["lr"], fused=True)
+    optimizer = torch.optim.Adam(network.parameters(), lr=SETTINGS["lr"], fused=True)
     x, y = torch.from_numpy(problem.embeddings.array()), torch.from_numpy(problem.targets())
 
     def loss_of(rows: slice) -> torch.Tensor:
@@ -164,8 +164,7 @@ def test_float64_all_the_way(kind, request):
 
 
 def test_float64_neighbours(multiclass):
-    point = {"k": 5, "metric": "euclidean", "temperature": 0.5, "batch_size": 8}
-    job = FitJob(0, point, 0, folds(multiclass.task)[0], True)
+    job = FitJob(0, knn(k=5, metric="euclidean", temperature=0.5), 0, folds(multiclass.task)[0], True)
     double, single = (run_fit(replace(multiclass, precision=p), job).tested for p in ("64-true", "32-true"))
     assert (double.probabilities.dtype, single.probabilities.dtype) == (np.float64, np.float32)
     assert double.probabilities == pytest.approx(single.probabilities, abs=1e-4)
@@ -209,7 +208,13 @@ def frames(events) -> tuple[Problem, np.ndarray]:
 def judge(problem: Problem, values: np.ndarray, metric: str = "event_onset_200ms_fms", **protocol):
     task = replace(problem.task, metrics=(metric,))
     problem = replace(problem, task=task, protocol=replace(problem.protocol, median_filter_ms=(0,), **protocol))
-    return _judge_probabilities(problem, "valid", values)
+    return judged(problem, values)
+
+
+def judged(problem: Problem, values: np.ndarray):
+    """The validation's score of logits whose probabilities are ``values``."""
+    module = make_module(problem, FitJob(0, mlp(), 0, folds(problem.task)[0], False))
+    return module.judge(values) if np.isfinite(values).all() else module.score(torch.from_numpy(values))
 
 
 def test_reference_has_the_clips_in_the_order_of_the_cache(events):
@@ -281,9 +286,7 @@ def test_the_protocol_says_what_is_right_for_clips_with_any_number_of_labels(mul
     expected = {"first_label": (truth.argmax(axis=1) == best).mean(), "any_label": hits[labelled].mean()}
     assert expected["first_label"] != expected["any_label"]
     assert outcome.tested.scores["top1_acc"] == expected[rule]
-    assert outcome.validation_score == pytest.approx(
-        _judge_probabilities(problem, "valid", _valid_probabilities(problem, outcome))[0]
-    )
+    assert outcome.validation_score == pytest.approx(judged(problem, _valid_probabilities(problem, outcome))[0])
 
 
 def _valid_probabilities(problem, outcome):

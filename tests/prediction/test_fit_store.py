@@ -16,15 +16,14 @@ import numpy as np
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from tiny import MLP, grid, make_problem, same_weights, write_task
+from tiny import grid, knn, make_problem, mlp, same_weights, write_task
 
 from hear_exp.__main__ import run
 from hear_exp.errors import UserError
 from hear_exp.prediction.fit import run_fit
 from hear_exp.prediction.fit_store import FitStore, collect_stale, decode_fit, encode_fit
 from hear_exp.prediction.identity import Identity, run_identity
-from hear_exp.prediction.modules import Validation
-from hear_exp.prediction.outcome import FitJob, FitOutcome
+from hear_exp.prediction.outcome import FitJob, FitOutcome, Validation
 from hear_exp.prediction.outcome import TestOutcome as SplitOutcome
 from hear_exp.prediction.search import search
 from hear_exp.results.result import read_result
@@ -36,7 +35,7 @@ FOLD = Fold(("train", "more"), "valid", "test")
 
 
 def fit_of(**changes) -> FitOutcome:
-    job = FitJob(3, MLP, 0, FOLD, False)
+    job = FitJob(3, mlp(), 0, FOLD, False)
     weights = {"a.weight": np.arange(6, dtype=np.float32).reshape(2, 3), "a.batches": np.array(7)}
     return replace(FitOutcome(job, 0.5, 2, 12, "patience", None, (), weights, 1.25), **changes)
 
@@ -85,7 +84,7 @@ def test_round_trip(score, loss, curve, postprocessing, found, rows, dtype):
         curve=tuple(curve),
         postprocessing=postprocessing,
         tested=tested,
-        job=FitJob(3, MLP, 1, FOLD, True),
+        job=FitJob(3, mlp(), 1, FOLD, True),
     )
     assert_equal(decode_fit(encode_fit(outcome), outcome.job), outcome)
 
@@ -93,7 +92,7 @@ def test_round_trip(score, loss, curve, postprocessing, found, rows, dtype):
 @pytest.mark.parametrize("kind", ["multiclass", "events"])
 def test_round_trip_of_a_real_fit(kind, request):
     problem = request.getfixturevalue(kind)
-    for point in (MLP, {"k": 3, "metric": "cosine", "temperature": 0.07, "batch_size": 8}):
+    for point in (mlp(), knn()):
         outcome = run_fit(problem, FitJob(0, point, 0, folds(problem.task)[0], True))
         assert_equal(decode_fit(encode_fit(outcome), outcome.job), outcome)
 
@@ -123,7 +122,7 @@ def test_a_fit_is_found_by_its_job_alone(store):
     assert store.read(outcome.job) is None
     store.keep(outcome)
     assert_equal(store.read(outcome.job), outcome)
-    others = ({"point": 4}, {"fold_index": 1}, {"test": True}, {"hyperparameters": {**MLP, "lr": 1e-5}})
+    others = ({"point": 4}, {"fold_index": 1}, {"test": True}, {"predictor": mlp(lr=1e-5)})
     for other in (*others, {"fold": replace(FOLD, train=("train",))}):  # the point decides the seed
         assert store.read(replace(outcome.job, **other)) is None
     assert json.loads((store.folder / "identity.json").read_text()) == {"seed": 1}
@@ -182,7 +181,7 @@ def test_what_nobody_went_on_with_is_collected(tmp_path, caplog):
 
 # A search that goes on --------------------------------------------------------------------------------------
 
-POINTS = [dict(point) for point in grid(lr=(1e-3, 1e-2), hidden_layers=(2,))]
+POINTS = grid(lr=(1e-3, 1e-2), hidden_layers=(2,))
 RUN = """
 import os, pickle, signal, sys
 from pathlib import Path

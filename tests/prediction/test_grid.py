@@ -1,24 +1,39 @@
 """Grid points: which, in which order, whose value wins, and a sentence for each value that cannot be."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from omegaconf import OmegaConf
-from tiny import FIXED, MLP
+from tiny import FIXED, SETTINGS, knn, mlp
 
 from hear_exp.cli.edge import conf_dir
 from hear_exp.errors import UserError
-from hear_exp.prediction.grid import apply_task_grid, expand_grid
+from hear_exp.prediction.grid import apply_task_grid
+from hear_exp.prediction.grid import expand_grid as expand
+from hear_exp.prediction.mlp import MLP
+from hear_exp.prediction.predictor import Predictor, find_predictor
+from hear_exp.prediction.protocol import Protocol
 
 HEAR2021 = replace(FIXED, grid_points=8)
 
 
-def settings_of(name: str) -> dict:
-    """A predictor's settings as shipped."""
+def shipped(name: str) -> tuple[type[Predictor], dict[str, Any]]:
+    """A predictor's class and its settings as shipped."""
     settings = OmegaConf.to_container(OmegaConf.load(conf_dir() / "predictor" / f"{name}.yaml"))
     assert settings.pop("name") == name
-    return settings
+    return find_predictor(settings.pop("_target_")), settings
+
+
+def settings_of(name: str) -> dict[str, Any]:
+    return shipped(name)[1]
+
+
+def expand_grid(settings: Mapping[str, Any], protocol: Protocol, name: str = "mlp") -> list[dict[str, Any]]:
+    """The hyperparameters of the grid points of ``settings`` of a shipped predictor."""
+    return [point.hyperparameters for point in expand(shipped(name)[0], settings, protocol)]
 
 
 # Points -----------------------------------------------------------------------------------------------------
@@ -65,17 +80,17 @@ def test_a_pinned_value_is_no_axis():
     points = expand_grid({**settings_of("mlp"), "lr": 1e-3}, FIXED)
     assert len(points) == 4
     assert {point["lr"] for point in points} == {1e-3}
-    assert expand_grid(MLP, HEAR2021) == [MLP]
-    assert expand_grid({**MLP, "lr": [1e-3]}, FIXED) == [{**MLP, "lr": 1e-3}]
+    assert expand_grid(SETTINGS, HEAR2021) == [SETTINGS]
+    assert expand_grid({**SETTINGS, "lr": [1e-3]}, FIXED) == [{**SETTINGS, "lr": 1e-3}]
 
 
 def test_fewer_points_than_asked_for():
-    assert len(expand_grid({**MLP, "lr": [1e-3, 1e-2]}, HEAR2021)) == 2
+    assert len(expand_grid({**SETTINGS, "lr": [1e-3, 1e-2]}, HEAR2021)) == 2
 
 
 @pytest.mark.parametrize(("name", "points"), [("linear", 8), ("knn", 5)])
 def test_other_predictors(name, points):
-    assert len(expand_grid(settings_of(name), FIXED)) == points
+    assert len(expand_grid(settings_of(name), FIXED, name)) == points
 
 
 # The task's own ---------------------------------------------------------------------------------------------
@@ -83,9 +98,9 @@ def test_other_predictors(name, points):
 
 def test_the_task_wins_over_defaults_and_not_over_the_user():
     task_grid = {"max_epochs": [10, 50], "patience": [3], "hidden_norm": ["batch"]}
-    assert apply_task_grid(MLP, task_grid, chosen=["patience"]) == {**MLP, "max_epochs": [10, 50]}
-    assert apply_task_grid(MLP, {}, chosen=[]) == MLP
-    assert MLP["max_epochs"] == 12  # what came in is left as it was
+    assert apply_task_grid(SETTINGS, task_grid, chosen=["patience"]) == {**SETTINGS, "max_epochs": [10, 50]}
+    assert apply_task_grid(SETTINGS, {}, chosen=[]) == SETTINGS
+    assert SETTINGS["max_epochs"] == 12  # what came in is left as it was
 
 
 def test_the_task_has_no_say_in_what_a_predictor_does_not_have():
@@ -123,9 +138,9 @@ WHOLE = "expected a whole number from 1 up"
 )
 def test_bad_values(name, value, expected):
     sentence = f"predictor.{name} is {value!r}, {expected}"
-    for given in (value, [MLP[name], value]):  # alone, or one of several
+    for given in (value, [SETTINGS[name], value]):  # alone, or one of several
         with pytest.raises(UserError) as error:
-            expand_grid({**MLP, name: given}, FIXED)
+            expand_grid({**SETTINGS, name: given}, FIXED)
         assert str(error.value) == sentence
 
 
@@ -139,13 +154,13 @@ def test_bad_values(name, value, expected):
 )
 def test_bad_values_of_neighbours(name, value, expected):
     with pytest.raises(UserError) as error:
-        expand_grid({**settings_of("knn"), name: value}, FIXED)
+        expand_grid({**settings_of("knn"), name: value}, FIXED, "knn")
     assert str(error.value) == f"predictor.{name} is {value!r}, {expected}"
 
 
 def test_an_empty_list():
     with pytest.raises(UserError, match=r"^predictor\.lr is an empty list, expected a value or a list of values$"):
-        expand_grid({**MLP, "lr": []}, FIXED)
+        expand_grid({**SETTINGS, "lr": []}, FIXED)
 
 
 @pytest.mark.parametrize(
@@ -153,21 +168,57 @@ def test_an_empty_list():
 )
 def test_a_setting_without_effect(predictor, name):
     with pytest.raises(UserError, match=rf"^predictor\.{name} has no effect on this predictor, whose options are: "):
-        expand_grid({**settings_of(predictor), name: 1}, FIXED)
+        expand_grid({**settings_of(predictor), name: 1}, FIXED, predictor)
 
 
 def test_a_setting_is_missing():
-    settings = {name: value for name, value in MLP.items() if name != "patience"}
+    settings = {name: value for name, value in SETTINGS.items() if name != "patience"}
     with pytest.raises(UserError, match=r"^predictor\.patience is missing, and this predictor needs it$"):
         expand_grid(settings, FIXED)
 
 
 def test_a_precision_without_effect_is_refused():
-    from hear_exp.prediction.grid import check_precision
-
-    neighbours, network = [{"k": 3}], [{"hidden_layers": 1}]
     for precision in ("32-true", "64-true"):
-        check_precision(precision, neighbours)
-    check_precision("16-mixed", network)
+        knn().check_precision(precision)
+    mlp().check_precision("16-mixed")
     with pytest.raises(UserError, match=r"^trainer\.precision=bf16-mixed has no effect on nearest neighbours"):
-        check_precision("bf16-mixed", neighbours)
+        knn().check_precision("bf16-mixed")
+
+
+def test_epochs_that_end_before_the_first_validation():
+    """Of the points that are searched; others of the grid may be so."""
+    sentence = r"^predictor\.max_epochs=2 ends before the first validation \(predictor\.check_val_every_n_epoch=3\)$"
+    with pytest.raises(UserError, match=sentence):
+        expand(MLP, {**SETTINGS, "max_epochs": [12, 2]}, FIXED)
+    protocol = replace(HEAR2021, grid_points=1)
+    drawn = {p.max_epochs for p in expand(MLP, {**SETTINGS, "max_epochs": [3, 4]}, protocol)}
+    (left_out,) = {3, 4} - drawn
+    settings = {**SETTINGS, "max_epochs": [2 if epochs == left_out else epochs for epochs in (3, 4)]}
+    assert [p.max_epochs for p in expand(MLP, settings, protocol)] == [*drawn]
+
+
+# Which class ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("target", "sentence"),
+    [
+        (
+            None,
+            r"^predictor\._target_ is missing: it names the predictor's class, such as hear_exp\.prediction\.mlp\.MLP",
+        ),
+        ("", r"^predictor\._target_ is missing"),
+        ("MLP", r"^predictor\._target_ is 'MLP', expected the dotted name of a class on the Python path"),
+        (7, r"^predictor\._target_ is 7, expected the dotted name"),
+        ("no_such_module.Head", r"^predictor\._target_ is 'no_such_module\.Head', .*No module named 'no_such_module'$"),
+        (
+            "hear_exp.prediction.mlp.Mlp",
+            r"^predictor\._target_ is 'hear_exp\.prediction\.mlp\.Mlp', .*has no attribute 'Mlp'",
+        ),
+        ("torch.nn.Linear", r"expected a class derived from hear_exp\.prediction\.predictor\.TrainedPredictor or"),
+        ("math.pi", r"expected a class derived from"),
+    ],
+)
+def test_a_target_that_is_no_predictor(target, sentence):
+    with pytest.raises(UserError, match=sentence):
+        find_predictor(target)

@@ -4,14 +4,14 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from tiny import MLP, make_problem, problem_of, tiny_encoder, write_task
+from tiny import make_problem, mlp, problem_of, tiny_encoder, write_task
 
 from hear_exp.embeddings.embed import embed_task
 from hear_exp.prediction import identity
 from hear_exp.prediction.identity import differences, run_identity
 from hear_exp.tasks.folder import read_task
 
-POINTS = [MLP, {**MLP, "lr": 1e-3}]
+POINTS = [mlp(), mlp(lr=1e-3)]
 
 
 def test_the_same_run_elsewhere(multiclass, tmp_path):

@@ -7,12 +7,18 @@ import pytest
 import torch
 
 from hear_exp.prediction.datamodule import Batches, Rows
-from hear_exp.prediction.knn import nearest_neighbour_probabilities
+from hear_exp.prediction.neighbours import NeighbourVote
 
 
 def batches(embeddings: np.ndarray, targets: np.ndarray, batch_size: int = 4) -> Batches:
     rows = Rows((range(len(embeddings)),), batch_size)
     return Batches(embeddings.astype(np.float32), targets.astype(np.uint8), rows, in_memory=True)
+
+
+def nearest_neighbour_probabilities(train: Batches, queries: Batches, **options) -> torch.Tensor:
+    network = NeighbourVote(**options)
+    network.remember(train)
+    return torch.cat([network(rows) for rows, _ in queries])
 
 
 def reference(train, targets, queries, k, metric, temperature) -> np.ndarray:

@@ -1,74 +1,47 @@
-"""The predictor's network and loss, what becomes of logits, and which epoch is kept."""
+"""What scene and event prediction share: losses, optimizer, what becomes of outputs, and what is logged."""
 
 import math
-from types import SimpleNamespace
+from dataclasses import replace
 
 import numpy as np
 import pytest
+import pytorch_lightning as pl
 import torch
-from torch import nn
+from tiny import knn, mlp
 
-from hear_exp.prediction.modules import KeepBest, PredictorModule, PredictorNetwork, Validation, probabilities
-
-# The network ------------------------------------------------------------------------------------------------
-
-
-def test_layers():
-    network = PredictorNetwork(5, 3, hidden_layers=2, hidden_dim=7, dropout=0.25)
-    kinds = [nn.Linear, nn.BatchNorm1d, nn.Dropout, nn.ReLU] * 2 + [nn.Linear]
-    assert [type(layer) for layer in network.layers] == kinds
-    sizes = [(layer.in_features, layer.out_features) for layer in network.layers if isinstance(layer, nn.Linear)]
-    assert sizes == [(5, 7), (7, 7), (7, 3)]
-    assert network.layers[2].p == 0.25
-    assert network(torch.zeros(4, 5)).shape == (4, 3)
-
-
-def test_no_hidden_layer_is_a_linear_classifier():
-    network = PredictorNetwork(5, 3)
-    x = torch.randn(4, 5)
-    (layer,) = network.layers
-    assert torch.allclose(network(x), x @ layer.weight.T + layer.bias, atol=1e-6)
-
-
-@pytest.mark.parametrize("initialization", ["xavier_uniform", "xavier_normal"])
-def test_initial_weights(initialization):
-    """Xavier's standard deviation is gain * sqrt(2 / (in + out)); the gain is 1, then sqrt(2) after a ReLU."""
-    torch.manual_seed(0)
-    network = PredictorNetwork(600, 400, hidden_layers=2, hidden_dim=500, initialization=initialization)
-    first, second, last = (layer for layer in network.layers if isinstance(layer, nn.Linear))
-    for layer, gain in ((first, 1.0), (second, math.sqrt(2)), (last, math.sqrt(2))):
-        outputs, inputs = layer.weight.shape
-        expected = gain * math.sqrt(2 / (inputs + outputs))
-        assert layer.weight.std().item() == pytest.approx(expected, rel=0.01)
-        # A uniform distribution ends at sqrt(3) standard deviations, a normal one goes on to about 4.5 here.
-        reach = layer.weight.abs().max().item() / expected
-        assert reach <= math.sqrt(3) * 1.001 if initialization == "xavier_uniform" else reach > 3.5
-        assert 0.5 / math.sqrt(inputs) < layer.bias.abs().max().item() <= 1 / math.sqrt(inputs)  # PyTorch's default
-    alone = PredictorNetwork(600, 400, initialization=initialization).layers[0]
-    assert alone.weight.std().item() == pytest.approx(math.sqrt(2 / 1000), rel=0.01)
-
+from hear_exp.prediction.datamodule import EmbeddingDataModule
+from hear_exp.prediction.event_predictor import EventPredictor
+from hear_exp.prediction.fit import MODULES, make_module, run_fit
+from hear_exp.prediction.modules import probabilities
+from hear_exp.prediction.outcome import FitJob
+from hear_exp.prediction.scene_predictor import ScenePredictor
+from hear_exp.tasks.folder import folds
 
 # Losses and probabilities -----------------------------------------------------------------------------------
 
 
-def test_loss_multiclass():
+def module_of(problem, predictor=None):
+    return make_module(problem, FitJob(0, predictor or mlp(), 0, folds(problem.task)[0], False))
+
+
+def test_loss_multiclass(multiclass):
     """Cross entropy by hand: log(e^1 + e^2 + e^3) - 2 and log(3) - 0, averaged."""
-    module = PredictorModule(nn.Identity(), "multiclass", 1e-3)
+    module = module_of(multiclass)
     targets = torch.tensor([[0, 1, 0], [1, 0, 0]], dtype=torch.uint8)
     loss = module.loss(torch.tensor([[1.0, 2.0, 3.0], [0.0, 0.0, 0.0]]), targets)
     expected = (math.log(math.e + math.e**2 + math.e**3) - 2 + math.log(3)) / 2
     assert float(loss) == pytest.approx(expected, rel=1e-6)
 
 
-def test_loss_multilabel():
+def test_loss_multilabel(multilabel):
     """Binary cross entropy by hand: log(1 + e^-2) for the label that is there, log(1 + e^1) for the other."""
-    module = PredictorModule(nn.Identity(), "multilabel", 1e-3)
+    module = module_of(multilabel)
     loss = module.loss(torch.tensor([[2.0, 1.0]]), torch.tensor([[1, 0]], dtype=torch.uint8))
     assert float(loss) == pytest.approx((math.log(1 + math.exp(-2)) + math.log(1 + math.e)) / 2, rel=1e-6)
 
 
-def test_adam_without_weight_decay():
-    optimizer = PredictorModule(nn.Linear(2, 2), "multiclass", 3e-4).configure_optimizers()
+def test_adam_without_weight_decay(multiclass):
+    optimizer = module_of(multiclass, mlp(lr=3e-4)).configure_optimizers()
     assert isinstance(optimizer, torch.optim.Adam)
     (group,) = optimizer.param_groups
     assert (group["lr"], group["weight_decay"], group["betas"]) == (3e-4, 0, (0.9, 0.999))
@@ -91,79 +64,85 @@ def test_float32_saturates_where_float64_does_not(prediction_type):
     assert ranks[0] < ranks[1] < 1
 
 
-# The best epoch ---------------------------------------------------------------------------------------------
+# Two modules ------------------------------------------------------------------------------------------------
 
 
-def keep(scores, losses=None, **options):
-    """KeepBest after these validations, or those until it stopped; and how many there were."""
-    callback = KeepBest(
-        **{"monitor": "score", "higher_is_better": True, "patience": 100, "undefined_score": "zero"} | options
+def test_scene_and_event_tasks_have_a_module_each(multiclass, multilabel, events):
+    assert {"scene": ScenePredictor, "event": EventPredictor} == MODULES
+    assert [type(module_of(p)) for p in (multiclass, multilabel, events)] == [
+        ScenePredictor,
+        ScenePredictor,
+        EventPredictor,
+    ]
+
+
+class Watch(pl.Callback):
+    """Any callback of Lightning's, which sees what modules log."""
+
+    def __init__(self):
+        self.seen = []
+
+    def on_validation_end(self, trainer, pl_module):
+        self.seen.append(dict(trainer.callback_metrics))
+
+
+def train(problem, predictor, watch: Watch):
+    """The module of a fit written out with Lightning's own Trainer."""
+    module, fold = module_of(problem, predictor), folds(problem.task)[0]
+    data = EmbeddingDataModule(
+        problem.embeddings, problem.targets(), fold, batch_size=8, shuffle=True, seed=0, in_memory=True
     )
-    network = nn.Linear(1, 1)
-    module = PredictorModule(network, "multiclass", 1e-3)
-    trainer = SimpleNamespace(should_stop=False)
-    for epoch, score in enumerate(scores):
-        nn.init.constant_(network.weight, epoch)
-        module.validations.append(Validation(epoch, 0.0, losses[epoch] if losses else 1.0, score))
-        callback.on_validation_end(trainer, module)
-        if trainer.should_stop:
-            break
-    assert float(callback.weights["weight"]) == callback.best.epoch  # the weights of that epoch, and a copy
-    return callback, len(module.validations)
+    trainer = pl.Trainer(
+        max_epochs=6,
+        check_val_every_n_epoch=2,
+        accelerator="cpu",
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        num_sanity_val_steps=0,
+        callbacks=[watch, pl.callbacks.EarlyStopping("validation_score", mode="max", patience=100)],
+    )
+    trainer.fit(module, datamodule=data)
+    return module, data, trainer
 
 
-def test_best_is_strictly_better():
-    callback, _ = keep([0.1, 0.5, 0.5, 0.4, 0.5])
-    assert (callback.best.epoch, callback.best.score, callback.stopped_by) == (1, 0.5, "max_epochs")
+@pytest.mark.parametrize("kind", ["multiclass", "multilabel", "events"])
+def test_losses_and_scores_are_logged_as_they_are(kind, request):
+    """To the last bit of float64, so that what a logger shows is what is selected by."""
+    watch, problem = Watch(), request.getfixturevalue(kind)
+    module, data, trainer = train(problem, mlp(), watch)
+    assert len(module.validations) == 3
+    for seen, validation in zip(watch.seen, module.validations, strict=True):
+        assert seen["validation_score"].dtype == torch.float64
+        for name, value in (
+            ("train_loss", validation.train_loss),
+            ("validation_loss", validation.loss),
+            ("validation_score", validation.score),
+        ):
+            assert float(seen[name]) == value if not math.isnan(value) else name not in seen
+    assert any(not math.isnan(validation.score) for validation in module.validations)
+    module.postprocessing = module.validations[-1].postprocessing
+    trainer.test(module, datamodule=data, verbose=False)
+    logged = {name.removeprefix("test_"): float(v) for name, v in trainer.callback_metrics.items() if "test_" in name}
+    assert logged == {name: value for name, value in module.tested.scores.items() if not math.isnan(value)}
+    assert logged
 
 
-def test_best_where_lower_is_better():
-    assert keep([0.5, 0.2, 0.2, 0.3], higher_is_better=False)[0].best.epoch == 1
+def test_a_score_is_computed_once_a_validation(events, monkeypatch):
+    count = []
+    judge = EventPredictor.judge
+    monkeypatch.setattr(EventPredictor, "judge", lambda self, values: count.append(1) or judge(self, values))
+    outcome = run_fit(events, FitJob(0, mlp(), 0, folds(events.task)[0], True))
+    assert len(count) == len(outcome.curve)
+    count.clear()
+    run_fit(events, FitJob(0, knn(), 0, folds(events.task)[0], True))
+    assert len(count) == 1
 
 
-def test_best_by_loss():
-    callback, _ = keep([0.9, 0.1, 0.1, 0.1], losses=[3.0, 1.0, 1.0, 2.0], monitor="loss")
-    assert callback.best.epoch == 1
-
-
-def test_patience_counts_validations_without_improvement():
-    scores = [0.1, 0.2, 0.2, 0.1, 0.3, 0.3, 0.3, 0.3, 0.9]
-    callback, validations = keep(scores, patience=3)
-    assert (callback.best.epoch, callback.stopped_by, validations) == (4, "patience", 8)
-    callback, validations = keep(scores, patience=4)
-    assert (callback.best.epoch, callback.stopped_by, validations) == (8, "max_epochs", 9)
-
-
-NAN = math.nan
-
-
-def test_undefined_score_stops():
-    callback, validations = keep([0.2, 0.4, NAN, 0.9], undefined_score="stop")
-    assert (callback.best.epoch, callback.stopped_by, validations) == (1, "score_undefined", 3)
-    callback, validations = keep([NAN, 0.9], undefined_score="stop")
-    assert (callback.best.epoch, callback.stopped_by, validations) == (0, "score_undefined", 1)
-
-
-def test_undefined_score_counts_as_zero():
-    callback, validations = keep([NAN, NAN, 0.0, 0.3, NAN])
-    assert (callback.best.epoch, callback.stopped_by, validations) == (3, "max_epochs", 5)
-    assert keep([NAN, 0.0])[0].best.epoch == 0  # 0 is not strictly better than 0
-    callback, validations = keep([0.3, NAN, NAN, 0.9], patience=2)
-    assert (callback.best.epoch, callback.stopped_by, validations) == (0, "patience", 3)
-
-
-def test_undefined_score_is_the_worst_where_lower_is_better():
-    assert keep([NAN, 5.0, NAN], higher_is_better=False)[0].best.epoch == 1
-
-
-def test_undefined_score_does_not_matter_to_the_loss():
-    callback, validations = keep([NAN] * 3, losses=[3.0, 2.0, 1.0], monitor="loss", undefined_score="stop")
-    assert (callback.best.epoch, validations) == (2, 3)
-
-
-@pytest.mark.parametrize("monitor", ["score", "loss"])
-@pytest.mark.parametrize("bad", [math.nan, math.inf])
-def test_loss_that_is_not_finite_ends_the_fit(monitor, bad):
-    """The weights are NaN from here on; there is nothing to wait for."""
-    callback, validations = keep([0.1, 0.2, NAN, 0.9], losses=[2.0, 1.0, bad, 0.1], monitor=monitor)
-    assert (callback.best.epoch, callback.stopped_by, validations) == (1, "loss_not_finite", 3)
+def test_scores_are_not_computed_where_the_loss_selects(multiclass, monkeypatch):
+    monkeypatch.setattr(ScenePredictor, "judge", lambda self, values: pytest.fail("scored"))
+    by_loss = replace(multiclass, task=replace(multiclass.task, early_stop_on_score=False))
+    outcome = run_fit(by_loss, FitJob(0, mlp(max_epochs=3), 0, folds(by_loss.task)[0], False))
+    assert math.isnan(outcome.validation_score)
+    assert outcome.monitor == "loss"

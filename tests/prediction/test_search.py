@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
-from tiny import MLP, grid, make_problem, same_weights
+from tiny import grid, knn, linear, make_problem, mlp, same_weights
 
 from hear_exp.embeddings.cache import Embeddings
 from hear_exp.errors import UserError
@@ -20,10 +20,6 @@ from hear_exp.prediction.problem import Problem
 from hear_exp.prediction.search import SearchOutcome, best_point, pick_workers, search
 from hear_exp.settings.options import check_workers
 from hear_exp.tasks.folder import Fold, folds
-
-LINEAR = {name: MLP[name] for name in ("initialization", "lr", "batch_size", "max_epochs", "patience")}
-LINEAR = {**LINEAR, "check_val_every_n_epoch": 3, "lr": 3e-2}
-KNN = {"k": 3, "metric": "cosine", "temperature": 0.07, "batch_size": 8}
 
 
 @pytest.fixture(scope="module")
@@ -89,7 +85,7 @@ def test_from_disk_as_from_memory(kind, request, monkeypatch):
     problem = request.getfixturevalue(kind)
     monkeypatch.setattr(datamodule, "BLOCK_BYTES", 5 * 16 * 4)  # five rows, so that an epoch has many blocks
     monkeypatch.setattr(datamodule, "WINDOW_BLOCKS", 2)
-    points = [{**MLP, "max_epochs": 3}]
+    points = [mlp(max_epochs=3)]
     assert_same(search(replace(problem, in_memory=False), points, 1), search(problem, points, 1))
 
 
@@ -110,9 +106,7 @@ def test_the_winner_is_fitted_anew_on_the_other_folds(kfold, one_worker):
     assert same_weights(one_worker.folds[0].weights, winner.weights)
     for fit in one_worker.folds[1:]:
         assert not same_weights(fit.weights, winner.weights)
-        alone = run_fit(
-            kfold, FitJob(one_worker.winner, winner.job.hyperparameters, fit.job.fold_index, fit.job.fold, True)
-        )
+        alone = run_fit(kfold, FitJob(one_worker.winner, winner.job.predictor, fit.job.fold_index, fit.job.fold, True))
         assert same_weights(alone.weights, fit.weights)
         assert alone.tested.scores == fit.tested.scores
 
@@ -130,7 +124,7 @@ def outcomes(*values: float, monitor="score") -> list[FitOutcome]:
     """Fits with these monitored values; what is not monitored would choose another."""
     fits = []
     for i, value in enumerate(values):
-        job = FitJob(i, MLP, 0, Fold(("train",), "valid", "test"), False)
+        job = FitJob(i, mlp(), 0, Fold(("train",), "valid", "test"), False)
         score, loss = (value, float(i)) if monitor == "score" else (-float(i), value)
         fits.append(FitOutcome(job, score, 0, 1, "", None, (), {}, 0.0, validation_loss=loss, monitor=monitor))
     return fits
@@ -163,7 +157,7 @@ def test_best_point_where_less_is_better(multiclass, events, scores, expected):
 
 def test_neighbours_have_a_score_and_no_loss(kfold):
     by_loss = replace(kfold, task=replace(kfold.task, early_stop_on_score=False))
-    outcome = search(by_loss, [{**KNN, "k": 40, "temperature": 1e6}, KNN], workers=1)
+    outcome = search(by_loss, [knn(k=40, temperature=1e6), knn()], workers=1)
     assert outcome.winner == 1
     for fit in outcome.grid:
         assert (fit.monitor, fit.monitored) == ("score", fit.validation_score)
@@ -180,7 +174,7 @@ def test_ties_go_to_the_earlier_point(multiclass):
 # Problems that can be learned -------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("point", [MLP, LINEAR, KNN], ids=["mlp", "linear", "knn"])
+@pytest.mark.parametrize("point", [mlp(), linear(), knn()], ids=["mlp", "linear", "knn"])
 @pytest.mark.parametrize("kind", ["multiclass", "multilabel", "events"])
 @pytest.mark.parametrize("protocol", ["hear2021", "fixed"])
 def test_learns(kind, point, protocol, request):
@@ -219,7 +213,7 @@ def check_onsets(problem: Problem, predicted) -> None:
 
 def test_loss_chooses_the_epoch_where_the_task_says_so(multiclass):
     problem = replace(multiclass, task=replace(multiclass.task, early_stop_on_score=False))
-    point = {**MLP, "lr": 0.1, "max_epochs": 60, "check_val_every_n_epoch": 1, "patience": 4, "dropout": 0.0}
+    point = mlp(lr=0.1, max_epochs=60, check_val_every_n_epoch=1, patience=4, dropout=0.0)
     fit = search(problem, [point], workers=1).folds[0]
     losses = [v.loss for v in fit.curve]
     assert all(math.isnan(v.score) for v in fit.curve)  # scores would only take time
@@ -235,7 +229,7 @@ def test_loss_chooses_the_epoch_where_the_task_says_so(multiclass):
 def test_loss_chooses_the_epoch_of_an_event_task(events):
     """Then the postprocessing is found once, for the epoch that was chosen."""
     problem = replace(events, task=replace(events.task, early_stop_on_score=False))
-    fit = search(problem, [MLP], workers=1).folds[0]
+    fit = search(problem, [mlp()], workers=1).folds[0]
     assert fit.postprocessing.min_duration_ms == 250  # both find all events; the stronger one wins
     assert fit.validation_loss == min(v.loss for v in fit.curve)
     assert math.isnan(fit.validation_score)
@@ -245,7 +239,7 @@ def test_loss_chooses_the_epoch_of_an_event_task(events):
 def test_validation_without_events(events, caplog):
     """An event of 100 s is never found: hear2021 ends the fit at once, fixed counts 0 and goes on."""
     never = replace(events.protocol, min_duration_ms=(100_000,))
-    point = {**MLP, "patience": 3, "check_val_every_n_epoch": 1}
+    point = mlp(patience=3, check_val_every_n_epoch=1)
     zero = search(replace(events, protocol=never), [point], workers=1).folds[0]
     assert (zero.stopped_by, zero.epochs_run, zero.epoch) == ("patience", 4, 0)
     assert "ended early" not in caplog.text
@@ -272,23 +266,23 @@ def test_fits_that_ended_at_max_epochs_are_a_doubt(kfold, one_worker, caplog):
         "3 of 3 fits of the winner and 3 of 3 grid points ended at max_epochs, not by patience (the winner's 12 "
         f"epochs, its best one {epochs}): the score may still rise with a larger predictor.max_epochs"
     )
-    assert search(kfold, [{**MLP, "lr": 1e-12, "patience": 2, "max_epochs": 100}], workers=1).doubts == ()
+    assert search(kfold, [mlp(lr=1e-12, patience=2, max_epochs=100)], workers=1).doubts == ()
     assert "max_epochs" not in caplog.text
-    assert search(kfold, [KNN], workers=1).doubts == ()
-    search(kfold, [{**MLP, "max_epochs": 3}], workers=1)
+    assert search(kfold, [knn()], workers=1).doubts == ()
+    search(kfold, [mlp(max_epochs=3)], workers=1)
     assert caplog.text.count("ended at max_epochs") == 1  # said once
 
 
 def test_last_batch_of_one_row(multiclass):
     """13 training clips in batches of 4."""
     stopping = replace(multiclass, protocol=replace(multiclass.protocol, last_batch_of_one="error"))
-    point = {**MLP, "batch_size": 4, "max_epochs": 3}
+    point = mlp(batch_size=4, max_epochs=3)
     sentence = "^13 training rows in batches of 4 leave a last batch of one row, .*protocol=fixed joins it"
     for workers in (1, 2):  # the sentence comes out of a worker process as well
         with pytest.raises(UserError, match=sentence):
             search(stopping, [point, point], workers=workers)
     assert search(multiclass, [point], workers=1).folds[0].epochs_run == 3
-    assert search(stopping, [{**LINEAR, "batch_size": 4, "max_epochs": 3}], workers=1).folds[0].epochs_run == 3
+    assert search(stopping, [linear(batch_size=4, max_epochs=3)], workers=1).folds[0].epochs_run == 3
 
 
 def test_batches_of_one_row_are_found_on_all_folds_before_any_fit(kfold):
@@ -305,7 +299,7 @@ def test_batches_of_one_row_are_found_on_all_folds_before_any_fit(kfold):
     assert fitted == []
     with pytest.raises(UserError, match=sentence):  # clips are counted before they are embedded
         check_batches(stopping.task, stopping.protocol, points)
-    check_batches(stopping.task, stopping.protocol, [{**LINEAR, "batch_size": 4}, KNN])
+    check_batches(stopping.task, stopping.protocol, [linear(batch_size=4), knn()])
     check_batches(kfold.task, kfold.protocol, points)
     with pytest.raises(UserError, match=r"^training needs at least two rows a batch"):
         check_batches(kfold.task, kfold.protocol, grid(batch_size=(1,)))
@@ -341,7 +335,7 @@ def scaled(problem: Problem, **options) -> Problem:
     return replace(problem, embeddings=Scaled(**fields, **options))
 
 
-@pytest.mark.parametrize("point", [MLP, LINEAR, KNN], ids=["mlp", "linear", "knn"])
+@pytest.mark.parametrize("point", [mlp(), linear(), knn()], ids=["mlp", "linear", "knn"])
 @pytest.mark.parametrize("kind", ["multiclass", "events"])
 def test_embeddings_that_overflow_are_refused_before_training(kind, point, request):
     problem, fitted = request.getfixturevalue(kind), []
@@ -362,9 +356,9 @@ def test_embeddings_that_overflow_are_refused_before_training(kind, point, reque
 def test_float16_overflows_earlier_and_float64_later(multiclass):
     large = scaled(multiclass, first=1e5)
     with pytest.raises(UserError, match=r"trainer\.precision=16-mixed magnitudes up to 6\.55e\+04 work"):
-        search(replace(large, precision="16-mixed"), [MLP], workers=1)
-    search(large, [{**MLP, "max_epochs": 3}], workers=1)
-    search(replace(scaled(multiclass, factor=1e30), precision="64-true"), [{**MLP, "max_epochs": 3}], workers=1)
+        search(replace(large, precision="16-mixed"), [mlp()], workers=1)
+    search(large, [mlp(max_epochs=3)], workers=1)
+    search(replace(scaled(multiclass, factor=1e30), precision="64-true"), [mlp(max_epochs=3)], workers=1)
 
 
 @pytest.mark.parametrize("kind", ["multiclass", "multilabel", "events"])
@@ -389,7 +383,7 @@ def test_neighbours_whose_distances_overflow_are_a_sentence(kind, request, monke
     with pytest.raises(
         UserError, match=r"^all 1 grid points ended with distances that are not finite .* try embeddings"
     ):
-        search(problem, [{**KNN, "k": 1000}], workers=1)
+        search(problem, [knn(k=1000)], workers=1)
 
 
 # Workers ----------------------------------------------------------------------------------------------------
@@ -403,7 +397,7 @@ def test_a_killed_worker_is_a_sentence(multiclass):
             killed.extend(multiprocessing.active_children()[:1])
             killed[0].kill()
 
-    endless = {**MLP, "max_epochs": 100_000, "patience": 100_000}
+    endless = mlp(max_epochs=100_000, patience=100_000)
     with pytest.raises(UserError, match=r"^a search worker died.*memory.*search\.workers=1 .*are kept.*"):
         search(multiclass, [endless, endless], workers=2, on_progress=kill)
     assert killed
@@ -415,7 +409,7 @@ def test_interrupted_workers_end(multiclass):
         if note:
             raise KeyboardInterrupt
 
-    endless = {**MLP, "max_epochs": 100_000, "patience": 100_000}
+    endless = mlp(max_epochs=100_000, patience=100_000)
     with pytest.raises(KeyboardInterrupt):
         search(multiclass, [endless, endless], workers=2, on_progress=interrupt)
     wait_for_no_children()

@@ -12,10 +12,10 @@ import torch
 from fabricated import result_of, scene_outcome, scene_problem
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
-from tiny import MLP
+from tiny import knn, mlp
 
 from hear_exp.errors import UserError
-from hear_exp.prediction.modules import PredictorNetwork
+from hear_exp.prediction.network import PredictorNetwork
 from hear_exp.prediction.search import search
 from hear_exp.results.beside import write_curves, write_predictions, write_predictor
 from hear_exp.results.gather import fold_scores, undefined_scores
@@ -246,7 +246,7 @@ def test_a_loss_is_not_a_score(tmp_path):
 
 
 def test_neighbours_of_a_scene_task(multiclass, tmp_path):
-    outcome = search(multiclass, [MLP, {**MLP, "lr": 1e-3}], workers=1)
+    outcome = search(multiclass, [mlp(), mlp(lr=1e-3)], workers=1)
     write_predictions(tmp_path, multiclass, outcome)
     write_curves(tmp_path, outcome)
     write_predictor(tmp_path, outcome)
@@ -272,7 +272,7 @@ def test_neighbours_of_a_scene_task(multiclass, tmp_path):
 
 
 def test_neighbours_of_an_event_task(events, tmp_path):
-    outcome = search(events, [{"k": 3, "metric": "cosine", "temperature": 0.07, "batch_size": 64}], workers=1)
+    outcome = search(events, [knn(batch_size=64)], workers=1)
     write_predictions(tmp_path, events, outcome)
     write_predictor(tmp_path, outcome)
     content = json.loads((tmp_path / "predictions" / "test.events.json").read_text())

@@ -128,7 +128,7 @@ def test_the_user_wins_with_the_default_as_well(compose, task):
     assert (protocol.median_filter_ms, protocol.min_duration_ms) == ((250,), (50,))
     assert changes == {}
     points = plans.make_grid(config, task, protocol, choices)
-    assert {(point["max_epochs"], point["lr"]) for point in points} == {(500, 0.5)}
+    assert {(point.max_epochs, point.lr) for point in points} == {(500, 0.5)}
 
 
 def test_the_task_wins_over_the_predictors_defaults(compose, task):
@@ -136,15 +136,15 @@ def test_the_task_wins_over_the_predictors_defaults(compose, task):
     protocol, _ = plans.make_protocol(config, task, choices)
     points = plans.make_grid(config, task, protocol, choices)
     assert len(points) == 4  # two layers, two initializations, one lr
-    assert {(point["max_epochs"], point["lr"]) for point in points} == {(50, 0.5)}
+    assert {(point.max_epochs, point.lr) for point in points} == {(50, 0.5)}
 
 
 def test_a_list_is_searched_and_a_value_is_fixed(compose, task):
     config, choices = compose("protocol=fixed", "predictor=linear", "predictor.lr=[1e-3,1e-4]", "predictor.patience=5")
     protocol, _ = plans.make_protocol(config, task, choices)
     points = plans.make_grid(config, task, protocol, choices)
-    assert [point["lr"] for point in points] == [1e-3, 1e-4, 1e-3, 1e-4]
-    assert {(point["patience"], point["max_epochs"]) for point in points} == {(5, 50)}
+    assert [point.lr for point in points] == [1e-3, 1e-4, 1e-3, 1e-4]
+    assert {(point.patience, point.max_epochs) for point in points} == {(5, 50)}
 
 
 @pytest.mark.parametrize(

@@ -3,31 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from ..errors import UserError
 from ..tasks.folder import Task, folds
+from .predictor import Predictor
 from .protocol import Protocol
 
 
-def needs_two_rows(hyperparameters: Mapping[str, Any]) -> bool:
-    """Whether the predictor has BatchNorm, which cannot train on a batch of one row."""
-    return hyperparameters.get("hidden_layers", 0) > 0
-
-
 def check_batches(
-    task: Task, protocol: Protocol, points: Sequence[Mapping[str, Any]], rows: Mapping[str, int] | None = None
+    task: Task, protocol: Protocol, points: Sequence[Predictor], rows: Mapping[str, int] | None = None
 ) -> None:
     """Raise UserError for a fold and a grid point whose training batches BatchNorm cannot train on; names all.
+
+    A predictor that sees neighbouring frames is refused where there are none.
 
     ``rows``: split -> number of embeddings. Without it a scene task has one a clip; of an event task nothing is known
     before it is embedded.
     """
+    if task.embedding_type != "event" and any(point.context_frames for point in points):
+        raise UserError(
+            f"the predictor {type(points[0]).__name__} sees {points[0].context_frames} frames on each side of a frame, "
+            f"and {task.name} has one embedding a clip: take it for event tasks"
+        )
     if rows is None:
         if task.embedding_type == "event":
             return
         rows = {split.name: len(split.clips) for split in task.splits}
-    sizes = sorted({point["batch_size"] for point in points if needs_two_rows(point)})
+    sizes = sorted({point.batch_size for point in points if point.needs_two_rows})
     triples, singles = folds(task), dict[tuple[int, int], list[str]]()
     for fold in triples:
         count = sum(rows[split] for split in fold.train)

@@ -61,11 +61,46 @@ class Rows:
             yield window, generator.permutation(count) if self.shuffle else np.arange(count)
 
 
-class Batches:
-    """An iterable of (embeddings float32 (rows, dim), targets uint8 (rows, labels)); a new epoch each time."""
+@dataclass(frozen=True)
+class Context:
+    """``frames`` before and after each row that come with it; at its clip's ends the first or last one again.
 
-    def __init__(self, embeddings: np.ndarray, targets: np.ndarray, rows: Rows, in_memory: bool):
+    ``first`` and ``last``: int64 (rows of the file,), the first and the last row of each row's clip.
+    """
+
+    frames: int
+    first: np.ndarray
+    last: np.ndarray
+
+    def around(self, rows: np.ndarray) -> np.ndarray:
+        """Row numbers (rows, 2 x frames + 1), each row in the middle of its neighbours."""
+        wanted = rows[:, None] + np.arange(-self.frames, self.frames + 1)
+        return wanted.clip(self.first[rows, None], self.last[rows, None])
+
+
+def context_of(embeddings: Embeddings, frames: int) -> Context | None:
+    """The context of all rows of ``embeddings``; None where ``frames`` is 0."""
+    if not frames:
+        return None
+    first, last = np.empty(embeddings.rows, dtype=np.int64), np.empty(embeddings.rows, dtype=np.int64)
+    for clips in embeddings.splits.values():
+        for clip in clips:
+            rows = slice(clip.start, clip.start + clip.count)
+            first[rows], last[rows] = clip.start, clip.start + clip.count - 1
+    return Context(frames, first, last)
+
+
+class Batches:
+    """An iterable of (embeddings float32, targets uint8 (rows, labels)); a new epoch each time.
+
+    Embeddings are (rows, dim), or (rows, frames, dim) with a ``context``.
+    """
+
+    def __init__(
+        self, embeddings: np.ndarray, targets: np.ndarray, rows: Rows, in_memory: bool, context: Context | None = None
+    ):
         self._x, self._y, self._rows, self._in_memory = embeddings, targets, rows, in_memory
+        self._context = context
         self._tensors = torch.from_numpy(embeddings), torch.from_numpy(targets)
         self._epoch = 0
 
@@ -74,17 +109,29 @@ class Batches:
 
     def __iter__(self) -> Iterator[Batch]:
         epoch, self._epoch = self._epoch, self._epoch + 1
+        if self._context is not None:
+            return self._with_context(epoch, self._context)
         if self._in_memory:
             return self._from_memory(epoch)
         return self._from_disk(epoch)
 
-    def _from_memory(self, epoch: int) -> Iterator[Batch]:
+    def _order(self, epoch: int) -> Iterator[np.ndarray]:
+        """The numbers of each batch's rows."""
         windows = self._rows.windows(epoch, self._x[0].nbytes)
         order = np.concatenate([np.concatenate([_indices(r) for r in ranges])[p] for ranges, p in windows])
         start = 0
         for size in self._rows.batch_sizes():
-            rows = order[start : start + size]
+            yield order[start : start + size]
             start += size
+
+    def _with_context(self, epoch: int, context: Context) -> Iterator[Batch]:
+        # Neighbours lie beside their row in the file, so that reading them costs little more than reading it.
+        for rows in self._order(epoch):
+            yield torch.from_numpy(self._x[context.around(rows)]), self._tensors[1][torch.from_numpy(rows)]
+
+    def _from_memory(self, epoch: int) -> Iterator[Batch]:
+        for rows in self._order(epoch):
+            size = len(rows)
             if rows[-1] - rows[0] == size - 1 and not self._rows.shuffle and (np.diff(rows) == 1).all():
                 part = slice(int(rows[0]), int(rows[-1]) + 1)
                 yield self._tensors[0][part], self._tensors[1][part]
@@ -116,7 +163,8 @@ class EmbeddingDataModule(pl.LightningDataModule):
     """Streams one fold's rows.
 
     ``targets`` uint8 (rows of the cache, labels). ``needs_two_rows``: the predictor has BatchNorm, which cannot
-    train on a batch of one row; then ``last_batch_of_one`` says what happens to one (error | join).
+    train on a batch of one row; then ``last_batch_of_one`` says what happens to one (error | join). ``context_frames``:
+    frames before and after each one that the predictor sees with it.
 
     Raises UserError for a training set or a last batch that BatchNorm cannot train on.
     """
@@ -133,6 +181,7 @@ class EmbeddingDataModule(pl.LightningDataModule):
         in_memory: bool,
         needs_two_rows: bool = True,
         last_batch_of_one: str = "join",
+        context_frames: int = 0,
     ):
         super().__init__()
         self._embeddings, self._targets, self._in_memory = embeddings, targets, in_memory
@@ -141,6 +190,7 @@ class EmbeddingDataModule(pl.LightningDataModule):
             "valid": (embeddings.split_range(fold.valid),),
             "test": (embeddings.split_range(fold.test),),
         }
+        self._context = context_of(embeddings, context_frames)
         self._batch_size = batch_size
         self._train = Rows(self._ranges["train"], batch_size, shuffle, seed, join_single=needs_two_rows)
         if needs_two_rows:
@@ -162,7 +212,7 @@ class EmbeddingDataModule(pl.LightningDataModule):
         return self._batches(Rows(self._ranges["test"], self._batch_size))
 
     def _batches(self, rows: Rows) -> Batches:
-        return Batches(self._embeddings.array(), self._targets, rows, self._in_memory)
+        return Batches(self._embeddings.array(), self._targets, rows, self._in_memory, self._context)
 
 
 def fits_in_memory(embeddings: Embeddings, setting: bool | str) -> bool:

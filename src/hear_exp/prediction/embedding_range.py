@@ -11,6 +11,7 @@ import numpy as np
 
 from ..embeddings.cache import Embeddings
 from ..errors import UserError
+from .predictor import TrainedPredictor
 
 if TYPE_CHECKING:
     from .outcome import FitOutcome
@@ -80,7 +81,7 @@ def check_finite_fits(grid: Sequence[FitOutcome], problem: Problem) -> None:
     if not all(fit.stopped_by in NOT_FINITE and not math.isfinite(fit.monitored) for fit in grid):
         return
     what = "loss" if grid[0].stopped_by == "loss_not_finite" else "distances"
-    rates = sorted({fit.job.hyperparameters["lr"] for fit in grid if "lr" in fit.job.hyperparameters})
+    rates = sorted({fit.job.predictor.lr for fit in grid if isinstance(fit.job.predictor, TrainedPredictor)})
     tried = f"a predictor.lr below {rates[0]:g}, or " if rates else ""
     raise UserError(
         f"all {len(grid)} grid points ended with {what} that {'is' if what == 'loss' else 'are'} not finite at their "

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import functools
 import logging
 import math
 import time
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -17,254 +17,151 @@ import torch
 from pytorch_lightning.plugins.environments import LightningEnvironment
 
 from ..errors import UserError
-from ..scoring.decode import Postprocessing, decode_grid
-from ..scoring.scores import event_scores, higher_is_better, scene_scores
-from ..tasks.folder import Task
-from .batches import needs_two_rows
-from .datamodule import Batches, EmbeddingDataModule
+from ..scoring.scores import higher_is_better
+from .datamodule import EmbeddingDataModule
 from .embedding_range import not_finite_predictions
-from .knn import nearest_neighbour_probabilities
-from .modules import KeepBest, PredictorModule, PredictorNetwork, probabilities
+from .event_predictor import EventPredictor
+from .keep_best import KeepBest
+from .modules import PredictorModule
+from .neighbours import RememberingNetwork
 from .outcome import FitJob, FitOutcome, TestOutcome
-from .problem import Events, Problem
+from .predictor import TrainedPredictor
+from .problem import Problem
+from .scene_predictor import ScenePredictor
+
+MODULES: Mapping[str, type[PredictorModule]] = {"scene": ScenePredictor, "event": EventPredictor}
 
 
 def run_fit(problem: Problem, job: FitJob, report: Callable[[str], None] = lambda note: None) -> FitOutcome:
     """Fit ``job``; the same seed gives the same outcome in every process.
 
     ``report`` is told where the fit stands, in a few words, after each validation.
+
+    Raises UserError where no validation takes place, and for predictions on the test split that are not finite.
     """
-    _quiet()
     started = time.perf_counter()
-    threads = torch.get_num_threads()
-    # A sum over rows depends on how many threads share it, so every fit has the same number of them.
-    torch.set_num_threads(problem.threads)
-    try:
-        outcome = _fit_neighbours(problem, job) if "k" in job.hyperparameters else _fit_network(problem, job, report)
+    with _alone(problem.threads):
+        outcome = (
+            _train(problem, job, report) if isinstance(job.predictor, TrainedPredictor) else _validate(problem, job)
+        )
         if job.test:
-            outcome = replace(outcome, tested=run_test(problem, outcome))
-    finally:
-        torch.set_num_threads(threads)
+            outcome = replace(outcome, tested=_test(problem, outcome))
     return replace(outcome, seconds=time.perf_counter() - started)
 
 
 def run_test(problem: Problem, outcome: FitOutcome) -> TestOutcome:
-    """Test a fit's best epoch, with its own postprocessing, on its fold's test split."""
-    _quiet()
-    threads = torch.get_num_threads()
-    torch.set_num_threads(problem.threads)
-    try:
+    """Test a fit's best epoch, with its own postprocessing, on its fold's test split.
+
+    Raises UserError for predictions that are not finite.
+    """
+    with _alone(problem.threads):
         return _test(problem, outcome)
-    finally:
-        torch.set_num_threads(threads)
 
 
-def _fit_network(problem: Problem, job: FitJob, report: Callable[[str], None]) -> FitOutcome:
-    hyper, task = job.hyperparameters, problem.task
+def make_module(problem: Problem, job: FitJob) -> PredictorModule:
+    """The LightningModule of a fit, its network new."""
+    module = MODULES[problem.task.embedding_type](problem, job.fold, job.predictor)
+    return module.double() if problem.precision == "64-true" else module
+
+
+def _train(problem: Problem, job: FitJob, report: Callable[[str], None]) -> FitOutcome:
+    predictor, task = job.predictor, problem.task
+    assert isinstance(predictor, TrainedPredictor)
     seed = int(np.random.SeedSequence([problem.seed, job.fold_index, job.point]).generate_state(1)[0])
     torch.manual_seed(seed)
-    module = PredictorModule(
-        _network(problem, hyper),
-        task.prediction_type,
-        hyper["lr"],
-        functools.partial(_judge, problem, job.fold.valid) if problem.monitor == "score" else None,
-    )
+    module = make_module(problem, job)
     keep = KeepBest(
-        monitor=problem.monitor,
+        monitor=module.monitor,
         higher_is_better=higher_is_better(task.primary_metric),
-        patience=hyper["patience"],
+        patience=predictor.patience,
         undefined_score=problem.protocol.validation_without_events,
     )
     trainer = _trainer(
         problem,
-        max_epochs=hyper["max_epochs"],
-        check_val_every_n_epoch=hyper["check_val_every_n_epoch"],
-        callbacks=[keep, _Report(report, hyper["max_epochs"])],
+        job,
+        max_epochs=predictor.max_epochs,
+        check_val_every_n_epoch=predictor.check_val_every_n_epoch,
+        callbacks=[keep, _Report(report, predictor.max_epochs)],
     )
     trainer.fit(module, datamodule=_data(problem, job, seed))
-    if keep.best is None:
+    best = keep.best
+    if best is None:
         raise UserError(
-            f"no validation took place: predictor.max_epochs={hyper['max_epochs']} ends before the first one "
-            f"(predictor.check_val_every_n_epoch={hyper['check_val_every_n_epoch']})"
+            f"no validation took place: predictor.max_epochs={predictor.max_epochs} ends before the first one "
+            f"(predictor.check_val_every_n_epoch={predictor.check_val_every_n_epoch})"
         )
-    best, postprocessing = keep.best, keep.best.postprocessing
-    if _is_event(task) and postprocessing is None:
-        postprocessing = _postprocessing_after_fit(problem, job, keep.weights)
+
+    def outputs() -> torch.Tensor:
+        fitted, data = _fitted(problem, job, keep.weights)
+        batches = data.val_dataloader()
+        return torch.cat(_trainer(problem, job).predict(fitted, dataloaders=batches))  # type: ignore[arg-type]
+
     return FitOutcome(
         job=job,
         validation_score=best.score,
         validation_loss=best.loss,
-        monitor=problem.monitor,
+        monitor=module.monitor,
         epoch=best.epoch,
         epochs_run=trainer.current_epoch,
         stopped_by=keep.stopped_by,
-        postprocessing=postprocessing,
+        postprocessing=module.settle(best, outputs),
         curve=tuple(module.validations),
         weights={name: tensor.numpy() for name, tensor in keep.weights.items()},
         seconds=0.0,
     )
 
 
-def _postprocessing_after_fit(problem: Problem, job: FitJob, weights: Mapping[str, torch.Tensor]) -> Postprocessing:
-    """The postprocessing that scores best on validation, where the loss and not the score chose the epoch."""
-    candidates = _postprocessings(problem)
-    if len(candidates) == 1:
-        return candidates[0]
-    logits = _predict(problem, job, weights, _data(problem, job, seed=0).val_dataloader())
-    return _judge(problem, job.fold.valid, logits)[1] or candidates[0]
-
-
-def _predict(problem: Problem, job: FitJob, weights: Mapping[str, torch.Tensor], batches: Batches) -> torch.Tensor:
-    network = _network(problem, job.hyperparameters)
-    network.load_state_dict(dict(weights))
-    module = PredictorModule(network, problem.task.prediction_type, job.hyperparameters["lr"])
-    return torch.cat(_trainer(problem).predict(module, dataloaders=batches))  # type: ignore[arg-type]
-
-
-def _fit_neighbours(problem: Problem, job: FitJob) -> FitOutcome:
-    values = _neighbours(problem, job, "valid")
-    score, postprocessing = _judge_probabilities(problem, job.fold.valid, values)
-    ended = "no training" if np.isfinite(values).all() else "distances_not_finite"
-    return FitOutcome(job, score, 0, 0, ended, postprocessing, (), {}, 0.0)
-
-
-def _neighbours(problem: Problem, job: FitJob, part: str) -> np.ndarray:
-    hyper = job.hyperparameters
-    data = _data(problem, job, seed=0)
-    queries = data.val_dataloader() if part == "valid" else data.test_dataloader()
-    return nearest_neighbour_probabilities(
-        data.train_dataloader(),
-        queries,
-        k=hyper["k"],
-        metric=hyper["metric"],
-        temperature=hyper["temperature"],
-        dtype=torch.float64 if problem.precision == "64-true" else torch.float32,
-    ).numpy()
+def _validate(problem: Problem, job: FitJob) -> FitOutcome:
+    """The outcome of a predictor that is not trained."""
+    module, data = _fitted(problem, job, {})
+    _trainer(problem, job).validate(module, datamodule=data, verbose=False)
+    (found,) = module.validations
+    ended = "no training" if module.finite else "distances_not_finite"
+    return FitOutcome(job, found.score, 0, 0, ended, found.postprocessing, (), {}, 0.0)
 
 
 def _test(problem: Problem, outcome: FitOutcome) -> TestOutcome:
-    task, job = problem.task, outcome.job
-    if "k" in job.hyperparameters:
-        values = _neighbours(problem, job, "test")
-    else:
-        weights = {name: torch.from_numpy(array) for name, array in outcome.weights.items()}
-        logits = _predict(problem, job, weights, _data(problem, job, seed=0).test_dataloader())
-        values = probabilities(logits, task.prediction_type, problem.protocol.probabilities)
-    if not np.isfinite(values).all():
+    weights = {name: torch.from_numpy(array) for name, array in outcome.weights.items()}
+    module, data = _fitted(problem, outcome.job, weights)
+    module.postprocessing = outcome.postprocessing
+    _trainer(problem, outcome.job).test(module, datamodule=data, verbose=False)
+    if module.tested is None:
         raise not_finite_predictions(problem, outcome)
-    split, undefined = job.fold.test, dict[str, str]()
-    if not _is_event(task):
-        scores = _scene_scores(problem, split, values, task.metrics, undefined)
-        return TestOutcome(split, scores, values, undefined=undefined)
-    assert outcome.postprocessing is not None
-    events = _decode(problem, split, values, [outcome.postprocessing])[0]
-    reference = problem.reference(split)
-    scores = event_scores(task.metrics, events, reference, task.labels, on_undefined=undefined.__setitem__)
-    return TestOutcome(split, scores, values, events, undefined)
+    return module.tested
 
 
-def _judge(problem: Problem, split: str, logits: torch.Tensor) -> tuple[float, Postprocessing | None]:
-    values = probabilities(logits, problem.task.prediction_type, problem.protocol.probabilities)
-    return _judge_probabilities(problem, split, values)
-
-
-def _judge_probabilities(problem: Problem, split: str, values: np.ndarray) -> tuple[float, Postprocessing | None]:
-    """The primary score of ``values`` on a split, and for events the postprocessing that gave it."""
-    task, metric = problem.task, problem.task.primary_metric
-    if not np.isfinite(values).all():
-        return math.nan, None
-    if not _is_event(task):
-        return _scene_scores(problem, split, values, [metric], {})[metric], None
-    candidates = _postprocessings(problem)
-    reference = problem.reference(split)
-    scored = [
-        (event_scores([metric], events, reference, task.labels)[metric], candidate)
-        for events, candidate in zip(_decode(problem, split, values, candidates), candidates, strict=True)
-    ]
-    sign = -1.0 if problem.protocol.postprocessing_choice == "best" and not higher_is_better(metric) else 1.0
-    # On a tie the stronger smoothing wins, as it did in HEAR 2021.
-    return max(
-        scored,
-        key=lambda pair: (
-            sign * (0.0 if math.isnan(pair[0]) else pair[0]),
-            pair[1].median_filter_ms,
-            pair[1].min_duration_ms,
-        ),
-    )
-
-
-def _scene_scores(
-    problem: Problem, split: str, values: np.ndarray, names: Sequence[str], undefined: dict[str, str]
-) -> dict[str, float]:
-    """Scores of ``values`` on a split; ``undefined`` receives the reason of each that is nan."""
-    rows = problem.embeddings.split_range(split)
-    return scene_scores(
-        names,
-        values,
-        problem.targets()[rows.start : rows.stop],
-        multilabel_accuracy=problem.protocol.multilabel_accuracy,
-        labels=problem.task.labels,
-        on_undefined=undefined.__setitem__,
-    )
-
-
-def _decode(problem: Problem, split: str, values: np.ndarray, candidates: list[Postprocessing]) -> list[Events]:
-    embeddings, labels = problem.embeddings, problem.task.labels
-    first = embeddings.split_range(split).start
-    timestamps = embeddings.timestamps_ms()
-    found: list[Events] = [{} for _ in candidates]
-    for clip in embeddings.splits[split]:
-        rows = slice(clip.start - first, clip.start - first + clip.count)
-        decoded = decode_grid(
-            values[rows],
-            timestamps[clip.start : clip.start + clip.count],
-            labels,
-            candidates,
-            event_end=problem.protocol.event_end,
-            median_widths=problem.protocol.median_widths,
-        )
-        for events, clip_events in zip(found, decoded, strict=True):
-            events[clip.name] = tuple(clip_events)
-    return found
-
-
-def _postprocessings(problem: Problem) -> list[Postprocessing]:
-    protocol = problem.protocol
-    return [
-        Postprocessing(median_filter_ms=median, min_duration_ms=duration)
-        for median in protocol.median_filter_ms
-        for duration in protocol.min_duration_ms
-    ]
-
-
-def _is_event(task: Task) -> bool:
-    return task.embedding_type == "event"
-
-
-def _network(problem: Problem, hyper: Mapping[str, Any]) -> PredictorNetwork:
-    names = ("hidden_layers", "hidden_dim", "dropout", "initialization")
-    given = {name: hyper[name] for name in names if name in hyper}
-    network = PredictorNetwork(problem.embeddings.dim, len(problem.task.labels), **given)
-    return network.double() if problem.precision == "64-true" else network
+def _fitted(
+    problem: Problem, job: FitJob, weights: Mapping[str, torch.Tensor]
+) -> tuple[PredictorModule, EmbeddingDataModule]:
+    """A fit's module as training left it, with ``weights`` or the training rows, and its data."""
+    module, data = make_module(problem, job), _data(problem, job, seed=0)
+    if isinstance(module.network, RememberingNetwork):
+        module.network.remember(data.train_dataloader())
+    else:
+        module.network.load_state_dict(dict(weights))
+    return module, data
 
 
 def _data(problem: Problem, job: FitJob, seed: int) -> EmbeddingDataModule:
+    trains = isinstance(job.predictor, TrainedPredictor)
     return EmbeddingDataModule(
         problem.embeddings,
         problem.targets(),
         job.fold,
-        batch_size=job.hyperparameters["batch_size"],
-        shuffle=problem.protocol.shuffle and "k" not in job.hyperparameters,
+        batch_size=job.predictor.batch_size,
+        shuffle=problem.protocol.shuffle and trains,
         seed=seed,
         in_memory=problem.in_memory,
-        needs_two_rows=needs_two_rows(job.hyperparameters),
+        needs_two_rows=job.predictor.needs_two_rows,
         last_batch_of_one=problem.protocol.last_batch_of_one,
+        context_frames=job.predictor.context_frames,
     )
 
 
-def _trainer(problem: Problem, **options: Any) -> pl.Trainer:
+def _trainer(problem: Problem, job: FitJob, **options: Any) -> pl.Trainer:
     return pl.Trainer(
-        accelerator=problem.accelerator,
+        # Without training there is nothing that moving the embeddings to a GPU would pay for.
+        accelerator=problem.accelerator if isinstance(job.predictor, TrainedPredictor) else "cpu",
         devices=1,
         precision=problem.precision,  # type: ignore[arg-type]
         logger=False,
@@ -278,11 +175,19 @@ def _trainer(problem: Problem, **options: Any) -> pl.Trainer:
     )
 
 
-def _quiet() -> None:
+@contextmanager
+def _alone(threads: int) -> Iterator[None]:
+    """Lightning quiet, and ``threads`` threads: a sum over rows depends on how many share it."""
     for name in ("pytorch_lightning", "lightning", "lightning.pytorch", "lightning.fabric", "lightning_fabric"):
         logging.getLogger(name).setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", module="pytorch_lightning")
     warnings.filterwarnings("ignore", module="lightning_fabric")
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 class _Report(pl.Callback):
@@ -291,7 +196,8 @@ class _Report(pl.Callback):
     def __init__(self, report: Callable[[str], None], max_epochs: int):
         self._report, self._max_epochs = report, max_epochs
 
-    def on_validation_end(self, trainer: Any, pl_module: Any) -> None:
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        assert isinstance(pl_module, PredictorModule)
         last = pl_module.validations[-1]
         value = f"loss {last.loss:.3f}" if math.isnan(last.score) else f"score {last.score:.3f}"
         self._report(f"epoch {last.epoch + 1}/{self._max_epochs}, validation {value}")

@@ -30,8 +30,8 @@ from ..files import json_digest, read_json, replacing, write_json
 from ..scoring.decode import Postprocessing
 from ..scoring.event import Event
 from .identity import Identity, differences
-from .modules import Validation
-from .outcome import FitJob, FitOutcome, TestOutcome
+from .outcome import FitJob, FitOutcome, TestOutcome, Validation
+from .predictor import class_name
 
 log = logging.getLogger(__name__)
 
@@ -103,7 +103,8 @@ class FitStore:
             return [str(error)]
 
     def _path(self, job: FitJob) -> Path:
-        digest = json_digest(dataclasses.asdict(job))[:12]
+        predictor = [class_name(type(job.predictor)), job.hyperparameters]
+        digest = json_digest([job.point, predictor, job.fold_index, dataclasses.asdict(job.fold), job.test])[:12]
         return self.folder / f"fold{job.fold_index:02d}-point{job.point:03d}-{digest}.fit"
 
 

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..embeddings.local_modules import modules_of
+from ..embeddings.model_identity import version_of
 from ..files import file_digest, json_digest
 from ..tasks.folder import content_digest
 from ..versions import installed_version
+from .predictor import Predictor, class_name
 
 if TYPE_CHECKING:
     from .problem import Problem
@@ -31,20 +35,21 @@ class Identity:
         return json_digest(self.settings)[:16]
 
 
-def run_identity(problem: Problem, points: Sequence[Mapping[str, Any]]) -> Identity:
+def run_identity(problem: Problem, points: Sequence[Predictor]) -> Identity:
     """The identity of the search of ``points`` on ``problem``.
 
     The embeddings' key stands for model and audio, and their content for what the key cannot know: a model that gives
     other embeddings each time, or in other batches. The code of this package counts as well as its version, so that
-    an edit in a checkout is another run. What changes no score does not count: where files are, how many workers
-    there are, whether embeddings are in memory.
+    an edit in a checkout is another run, and so does the code of a predictor from elsewhere. What changes no score
+    does not count: where files are, how many workers there are, whether embeddings are in memory.
     """
     task = problem.task
     settings = {
         "embeddings": problem.embeddings.key,
         "embeddings_content": problem.embeddings.content,
         "task": {"name": task.name, "version": task.version, "mode": task.mode, "content": content_digest(task)},
-        "points": [dict(point) for point in points],
+        "predictor": class_name(type(points[0])),
+        "points": [point.hyperparameters for point in points],
         "protocol": dataclasses.asdict(problem.protocol),
         "seed": problem.seed,
         "threads": problem.threads,
@@ -52,6 +57,7 @@ def run_identity(problem: Problem, points: Sequence[Mapping[str, Any]]) -> Ident
         "precision": problem.precision,
         "versions": {name: version for name in ("hear_exp", *PACKAGES) if (version := installed_version(name))},
         "code": _code(),
+        "predictor_code": _code_of(type(points[0])),
     }
     return Identity(json.loads(json.dumps(settings)))
 
@@ -70,3 +76,10 @@ def _code() -> str:
     package = Path(__file__).parents[1]
     files = sorted(package.rglob("*.py"))
     return json_digest([[path.relative_to(package).as_posix(), file_digest(path)] for path in files])[:16]
+
+
+def _code_of(predictor: type[Predictor]) -> str:
+    """The version of a predictor's module, and a digest of all local code that it takes in; ours is in ``_code``."""
+    module = sys.modules[predictor.__module__]
+    own = module.__name__.partition(".")[0] == __name__.partition(".")[0]
+    return "" if own else version_of(module, modules_of(module))

@@ -5,16 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from ..scoring.decode import Postprocessing
 from ..tasks.folder import Fold
+from .predictor import Predictor
 from .problem import Events
-
-if TYPE_CHECKING:
-    from .modules import Validation
 
 
 @dataclass(frozen=True)
@@ -22,10 +20,26 @@ class FitJob:
     """A grid point (``point``: its place in the grid) on a fold (``fold_index``: its place in the task)."""
 
     point: int
-    hyperparameters: Mapping[str, Any]
+    predictor: Predictor
     fold_index: int
     fold: Fold
     test: bool  # also test the best epoch
+
+    @property
+    def hyperparameters(self) -> Mapping[str, Any]:
+        """The predictor's, by name."""
+        return self.predictor.hyperparameters
+
+
+@dataclass(frozen=True)
+class Validation:
+    """One validation: ``score`` is the primary one (nan where it is undefined); ``epoch`` counts from 0."""
+
+    epoch: int
+    train_loss: float
+    loss: float
+    score: float
+    postprocessing: Postprocessing | None = None
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,6 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 from ..errors import UserError
 from ..scoring.scores import higher_is_better
@@ -20,6 +19,7 @@ from .fit_doubts import fit_doubts
 from .fit_store import FitStore
 from .outcome import FitJob, FitOutcome
 from .pool import DeadWorkerError, make_pool
+from .predictor import Predictor
 from .problem import Problem
 
 log = logging.getLogger(__name__)
@@ -42,7 +42,7 @@ class SearchOutcome:
 
 def search(
     problem: Problem,
-    points: Sequence[dict[str, Any]],
+    points: Sequence[Predictor],
     workers: int | str = "auto",
     on_fit: OnFit = lambda outcome: None,
     on_progress: OnProgress = lambda done, total, note: None,

@@ -20,6 +20,7 @@ from ..prediction.datamodule import fits_in_memory
 from ..prediction.fit_store import FitStore
 from ..prediction.identity import run_identity
 from ..prediction.pool import warm_up
+from ..prediction.predictor import Predictor
 from ..prediction.problem import Problem
 from ..prediction.protocol import Protocol
 from ..tasks.folder import Task
@@ -78,7 +79,7 @@ def make_problem(
         targets_path.unlink(missing_ok=True)
 
 
-def open_fits(config: Config, problem: Problem, points: Sequence[Config]) -> FitStore:
+def open_fits(config: Config, problem: Problem, points: Sequence[Predictor]) -> FitStore:
     """Where the finished fits of a search of ``points`` are kept until the run has its result."""
     return FitStore(Path(config["paths"]["fits"]), run_identity(problem, points)).open()
 

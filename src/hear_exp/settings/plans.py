@@ -15,7 +15,8 @@ from ..cli.configs import names_in, shipped
 from ..embeddings.model_choice import check_model, describe_model
 from ..errors import UserError
 from ..prediction.batches import check_batches
-from ..prediction.grid import apply_task_grid, check_precision, expand_grid
+from ..prediction.grid import apply_task_grid, expand_grid
+from ..prediction.predictor import TARGET, Predictor, find_predictor
 from ..prediction.protocol import Protocol, changed_fields, protocol_from_config
 from ..results.leaderboard import PREDICTOR, PROTOCOL
 from ..tasks.folder import Task, read_task
@@ -30,7 +31,7 @@ class Plan(NamedTuple):
     task: Task
     protocol: Protocol
     protocol_changes: dict[str, Any]
-    points: list[dict[str, Any]]
+    points: list[Predictor]
     folder: Path
 
 
@@ -43,8 +44,7 @@ def check_job(config: Config, choices: Choices) -> None:
     for task in tasks:
         make_grid(config, task, make_protocol(config, task, choices)[0], choices)
     if not tasks:
-        predictor = {name: value for name, value in config["predictor"].items() if name != "name"}
-        _expand(predictor, protocol_from_config(config["protocol"]))
+        _expand(config["predictor"], protocol_from_config(config["protocol"]))
 
 
 def make_plans(config: Config, folder: Path, choices: Choices) -> list[Plan]:
@@ -185,29 +185,25 @@ def _times(task: Task, name: str, value: Any) -> tuple[float, ...]:
     return values
 
 
-def make_grid(config: Config, task: Task, protocol: Protocol, choices: Choices) -> list[dict[str, Any]]:
+def make_grid(config: Config, task: Task, protocol: Protocol, choices: Choices) -> list[Predictor]:
     """The grid points to search, the task's own settings in the place of defaults the user did not touch."""
-    predictor = {name: value for name, value in config["predictor"].items() if name != "name"}
     chosen: Sequence[str] = sorted(choices.options_in("predictor"))
-    points = _expand(apply_task_grid(predictor, task.predictor_grid, chosen), protocol)
+    predictor = apply_task_grid(config["predictor"], task.predictor_grid, chosen)
+    points = _expand(predictor, protocol)
     check_batches(task, protocol, points)
-    check_precision(config["trainer"]["precision"], points)
-    return points
-
-
-def _expand(predictor: Mapping[str, Any], protocol: Protocol) -> list[dict[str, Any]]:
-    points = expand_grid(predictor, protocol)
     for point in points:
-        if "max_epochs" in point and point["max_epochs"] < point["check_val_every_n_epoch"]:
-            raise UserError(
-                f"predictor.max_epochs={point['max_epochs']} ends before the first validation "
-                f"(predictor.check_val_every_n_epoch={point['check_val_every_n_epoch']})"
-            )
+        point.check_precision(config["trainer"]["precision"])
     return points
+
+
+def _expand(predictor: Mapping[str, Any], protocol: Protocol) -> list[Predictor]:
+    """The grid points of a predictor's config."""
+    settings = {name: value for name, value in predictor.items() if name not in ("name", TARGET)}
+    return expand_grid(find_predictor(predictor.get(TARGET)), settings, protocol)
 
 
 def published_points(task: Task) -> list[dict[str, Any]]:
     """The grid points that the published scores of ``task`` come from, or would."""
-    predictor = {name: value for name, value in shipped("predictor", PREDICTOR).items() if name != "name"}
     protocol = protocol_from_config(shipped("protocol", PROTOCOL))
-    return _expand(apply_task_grid(predictor, task.predictor_grid, []), protocol)
+    points = _expand(apply_task_grid(shipped("predictor", PREDICTOR), task.predictor_grid, []), protocol)
+    return [point.hyperparameters for point in points]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 import json
 import math
 from collections.abc import Iterator, Mapping
@@ -19,9 +18,12 @@ from parity_runs import drive_peer, peer_score
 from hear_exp.cli.configs import shipped
 from hear_exp.embeddings.heareval import import_embeddings, read_embedded_task
 from hear_exp.prediction.datamodule import EmbeddingDataModule
-from hear_exp.prediction.fit import _judge
+from hear_exp.prediction.fit import make_module
 from hear_exp.prediction.grid import apply_task_grid, expand_grid
-from hear_exp.prediction.modules import KeepBest, PredictorModule, PredictorNetwork, probabilities
+from hear_exp.prediction.keep_best import KeepBest
+from hear_exp.prediction.mlp import MLP
+from hear_exp.prediction.outcome import FitJob
+from hear_exp.prediction.predictor import arguments
 from hear_exp.prediction.problem import Problem
 from hear_exp.prediction.protocol import protocol_from_config
 from hear_exp.results.gather import fold_scores
@@ -74,11 +76,12 @@ def stages(folder: Path, peer: Mapping[str, Any], grid_points: int, cache: Path)
         yield Stage("means and deviations over folds", _count(len(task.metrics), "score"), _fold_difference(task, peer))
 
 
-class _SameRounding(PredictorModule):
+@dataclass(frozen=True, kw_only=True)
+class _SameRounding(MLP):
     """Trains with the Adam that heareval has; the package's is fused, which is faster and rounds differently."""
 
-    def configure_optimizers(self) -> torch.optim.Optimizer:
-        return torch.optim.Adam(self.parameters(), lr=self._lr)
+    def optimizer(self, parameters: Iterator[torch.nn.Parameter], device: torch.device) -> torch.optim.Optimizer:
+        return torch.optim.Adam(parameters, lr=self.lr)
 
 
 class _SameDropout(pl.Callback):
@@ -104,22 +107,21 @@ def _training(python: str, folder: Path, work: Path, epochs: int) -> list[Stage]
     conf, splits = settings["conf"], settings["splits"]
     task = read_embedded_task(folder)
     embeddings = import_embeddings(task, "parity", work / "cache").embeddings
-    shape = {name: conf[name] for name in ("hidden_layers", "hidden_dim", "dropout")}
-    torch.manual_seed(42)
-    initialization = conf["initialization"].rstrip("_")
-    network = PredictorNetwork(embeddings.dim, len(task.labels), initialization=initialization, **shape)
-    weights = [theirs[name] for name in sorted(theirs) if name.startswith("weights.")]
-    started = [_largest(w.numpy(), there) for w, there in zip(network.state_dict().values(), weights, strict=True)]
-    tensors = map(torch.from_numpy, weights)
-    network.load_state_dict(dict(zip(network.state_dict(), tensors, strict=True)))
     protocol = protocol_from_config(shipped("protocol", "hear2021"))
     np.save(record / "targets.npy", task_targets(task, embeddings))
     problem = Problem(task, embeddings, record / "targets.npy", protocol, in_memory=True, seed=0, threads=1)
-    judge = functools.partial(_judge, problem, *splits["valid"])
-    module = _SameRounding(network, task.prediction_type, conf["lr"], judge)
+    settings_of_fit = {name: conf[name] for name in arguments(_SameRounding)}
+    settings_of_fit |= {"initialization": conf["initialization"].rstrip("_"), "max_epochs": epochs}
+    fold = Fold(tuple(splits["train"]), *splits["valid"], *splits["test"])
+    job = FitJob(0, _SameRounding(**settings_of_fit), 0, fold, test=True)
+    torch.manual_seed(42)
+    module = make_module(problem, job)
+    weights = [theirs[name] for name in sorted(theirs) if name.startswith("weights.")]
+    ours = module.network.state_dict()
+    started = [_largest(w.numpy(), there) for w, there in zip(ours.values(), weights, strict=True)]
+    module.network.load_state_dict(dict(zip(ours, map(torch.from_numpy, weights), strict=True)))
     better = higher_is_better(task.primary_metric)
     keep = KeepBest("score", better, conf["patience"], protocol.validation_without_events)
-    fold = Fold(tuple(splits["train"]), *splits["valid"], *splits["test"])
     every, quiet = conf["check_val_every_n_epoch"], {"logger": False, "enable_checkpointing": False}
     options = {"batch_size": conf["batch_size"], "shuffle": False, "seed": 0, "in_memory": True}
     data = EmbeddingDataModule(embeddings, problem.targets(), fold, **options)
@@ -134,11 +136,13 @@ def _training(python: str, folder: Path, work: Path, epochs: int) -> list[Stage]
         **quiet,
     )
     trainer.fit(module, datamodule=data)
-    network.load_state_dict(keep.weights)
-    logits = torch.cat(trainer.predict(module, data.test_dataloader()))
-    tested = probabilities(logits, task.prediction_type, protocol.probabilities)
-    losses = np.array([validation.loss for validation in module.validations])
     assert keep.best is not None
+    module.network.load_state_dict(keep.weights)
+    module.postprocessing = keep.best.postprocessing
+    trainer.test(module, datamodule=data, verbose=False)
+    assert module.tested is not None
+    tested = module.tested.probabilities
+    losses = np.array([validation.loss for validation in module.validations])
     return [
         Stage("initial weights, from the same seed", _count(sum(w.size for w in weights), "number"), max(started)),
         Stage("validation losses, from there", _count(len(losses), "validation"), _largest(losses, theirs["losses"])),
@@ -149,8 +153,9 @@ def _training(python: str, folder: Path, work: Path, epochs: int) -> list[Stage]
 
 def _grid(task: Task, grid_points: int) -> list[dict[str, Any]]:
     protocol = dataclasses.replace(protocol_from_config(shipped("protocol", "hear2021")), grid_points=grid_points)
-    settings = {name: value for name, value in shipped("predictor", "mlp").items() if name != "name"}
-    return expand_grid(apply_task_grid(settings, task.predictor_grid, []), protocol)
+    settings = {name: value for name, value in shipped("predictor", "mlp").items() if name in arguments(MLP)}
+    points = expand_grid(MLP, apply_task_grid(settings, task.predictor_grid, []), protocol)
+    return [point.hyperparameters for point in points]
 
 
 def _slice(rows: range) -> slice:

@@ -125,7 +125,7 @@ def test_dcase_validates_every_ten_epochs(compose, tmp_path):
         assert task.predictor_grid == {"check_val_every_n_epoch": [10]}
         assert (task.postprocessing_grid, task.early_stop_on_score) == ({}, True)
     points = plans.make_grid(*_grid_arguments(compose, task))
-    assert {point["check_val_every_n_epoch"] for point in points} == {10}
+    assert {point.check_val_every_n_epoch for point in points} == {10}
 
 
 def _grid_arguments(compose, task):

@@ -77,4 +77,4 @@ def test_an_experiments_default_wins_over_the_task(compose, mine, tmp_path):
     path.write_text(f"{GLOBAL}predictor:\n  patience: 20\n")
     config, choices = compose("experiment=patient", *mine)
     points = plans.make_grid(config, task, plans.make_protocol(config, task, choices)[0], choices)
-    assert {(point["patience"], point["max_epochs"]) for point in points} == {(20, 50)}
+    assert {(point.patience, point.max_epochs) for point in points} == {(20, 50)}

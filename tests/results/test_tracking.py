@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fabricated import result_of, scene_outcome, scene_problem
+from fabricated import GRID, result_of, scene_outcome, scene_problem
 
 from hear_exp.errors import UserError
 from hear_exp.report.pictures import draw_pictures
@@ -125,7 +125,7 @@ def test_wandb_keeps_a_run(tmp_path, caplog):
     media = {path.name.split("_")[0] for path in (tmp_path / "wandb").rglob("media/**/*.*")}
     assert media == {"grid", "folds", "confusion", "learning"}
     grid = json.loads(next((tmp_path / "wandb").rglob("media/table/grid*")).read_text())
-    assert grid["columns"][:3] == ["hidden_layers", "lr", "initialization"]
+    assert grid["columns"][: len(GRID[0].hyperparameters)] == sorted(GRID[0].hyperparameters)
     assert [row[-1] for row in grid["data"]].count(True) == 1
     folds = json.loads(next((tmp_path / "wandb").rglob("media/table/folds*")).read_text())
     assert [row[0] for row in folds["data"]] == ["fold00", "fold01", "fold02"]

@@ -22,8 +22,10 @@ GRIDS = {
 }
 
 
-def main(out: Path) -> None:
+def make(out: Path) -> list[Path]:
+    """Both folders, made anew."""
     encoder = Encoder(Model("mel", "mel_model"))
+    folders = []
     for name, grid in GRIDS.items():
         task = read_task(ensure_demo_task(name, out / "tasks" / name))
         target = out / encoder.name / name
@@ -32,8 +34,9 @@ def main(out: Path) -> None:
         metadata = json.loads(path.read_text())
         metadata["evaluation_params"] = {**metadata.get("evaluation_params", {}), "task_specific_param_grid": grid}
         path.write_text(json.dumps(metadata, indent=1))
-        print(target)
+        folders.append(target)
+    return folders
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    print(*make(Path(sys.argv[1])), sep="\n")

@@ -13,7 +13,9 @@ import pytest
 from archive_server import ArchiveServer
 
 from hear_exp.download import fetch as module
-from hear_exp.download.fetch import Patience, UnreachableError, fetch, fetch_json, fetch_text, size_at
+from hear_exp.download import request as request_module
+from hear_exp.download.fetch import Patience, fetch, fetch_json, fetch_text, size_at
+from hear_exp.download.request import UnreachableError
 from hear_exp.errors import UserError
 
 NAME = "a.tar.gz"
@@ -249,13 +251,13 @@ def test_https_does_not_lead_to_http():
     headers = email.message.Message()
     headers["Location"] = "http://host/a"
     with pytest.raises(UserError, match="sends on to 'http://host/a', which is not https; not followed"):
-        module._Redirects().http_error_302(request, io.BytesIO(), 302, "Found", headers)
+        request_module._Redirects().http_error_302(request, io.BytesIO(), 302, "Found", headers)
 
 
 def test_nothing_but_http_is_opened():
     for url in ("ftp://host/a", "file:///etc/passwd"):
         with pytest.raises(urllib.error.URLError, match="unknown url type"):
-            module._opener().open(url)
+            request_module._opener().open(url)
 
 
 @pytest.mark.parametrize("url", ["http://[", "http://host:port/a", "http://host/a b", "http://" + "a" * 80 + ".b/"])
@@ -280,14 +282,14 @@ def test_json_without_end(server, monkeypatch):
 
 def test_no_route_to_a_host_may_pass(server, part, monkeypatch, pauses):
     """Errors of the network that Python has no class for are a broken connection, on the way too."""
-    real, left = module._opener().open, iter(range(1))
+    real, left = request_module._opener().open, iter(range(1))
 
     def unroutable(*arguments, **options):
         if next(left, None) is not None:
             raise OSError(113, "No route to host")
         return real(*arguments, **options)
 
-    monkeypatch.setattr(module, "_opener", lambda: SimpleNamespace(open=unroutable))
+    monkeypatch.setattr(request_module, "_opener", lambda: SimpleNamespace(open=unroutable))
     get(server, part)
     assert part.read_bytes() == CONTENT
     assert len(pauses) == 1

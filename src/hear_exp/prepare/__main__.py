@@ -13,7 +13,7 @@ if __name__ == "__main__":  # before the imports that take their time
 import dataclasses
 import logging
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -23,20 +23,16 @@ from ..cli.edge import start
 from ..errors import UserError
 from ..files import write_json
 from ..progress import console
-from ..scoring.event import Event
 from ..tasks.audio import scan_clips
 from ..tasks.folder import read_task
-from .clip_audio import Cut, Header, Written, choose_length, choose_rates, cut_recordings, read_headers
-from .options import DEFAULT_SCORES, Options, hydra_arguments, options_from_config
-from .recordings import check_events, clip_names, gather, kind_of, prediction_type_of
-from .report import SplitReport, rare_labels, show_report, split_reports
-from .rows import Skips, read_rows
-from .splits import Splits, groups_in_two_splits, make_splits
+from .clip_audio import Written
+from .options import Options, hydra_arguments, options_from_config
+from .plan import Say, plan_task
+from .report import SplitReport, show_report, split_reports
+from .rows import Skips
 from .task_folder import Clip, appearing, write_annotations, write_audio
-from .times import check_times, settle_units
 
 log = logging.getLogger(__name__)
-Say = Callable[[str], None]
 
 
 def run(config: dict[str, Any], folder: Path, choices: Choices) -> None:
@@ -63,47 +59,21 @@ def prepare(options: Options) -> dict[str, SplitReport]:
 
     target = _checked_target(options)
     skips = Skips(options.on_error == "skip", say)
-    rows = read_rows(options, skips, say)
-    headers = read_headers(row.path for row in rows)
-    seconds_of = {path: header.seconds for path, header in headers.items() if isinstance(header, Header)}
-    rows = settle_units(rows, seconds_of, say)
-    kind = kind_of(rows, options)
-    if kind == "event":
-        check_events(rows)
-    rows = check_times(rows, seconds_of, kind, options, skips)
-    recordings = gather(rows, kind, say)
-    prediction_type = prediction_type_of(recordings, kind, options.prediction_type)
-    cuts = cut_recordings(recordings, headers, skips, say)
-    length_s = choose_length(cuts, options.length, say)
-    rates = choose_rates(cuts, options.rates, say)
-    events = clip_events(cuts, length_s, say)
-    splits, clips = _clips(cuts, events, kind, options, say)
-    metadata = {
-        "task_name": options.name or target.resolve().name,
-        "version": options.version,
-        "embedding_type": kind,
-        "prediction_type": prediction_type,
-        "split_mode": splits.mode,
-        "splits": list(splits.names),
-        **({} if splits.mode == "trainvaltest" else {"nfolds": len(splits.names)}),
-        "sample_duration": length_s,
-        "evaluation": list(options.evaluation or DEFAULT_SCORES[kind, prediction_type]),
-    }
+    plan = plan_task(options, options.name or target.resolve().name, skips, say)
     with appearing(target, options.overwrite) as building:
-        write_annotations(building, metadata, clips)
+        write_annotations(building, plan.metadata, plan.clips)
         read_task(building, needs_audio=False)  # finds a mistake before hours of audio are written
-        clips, written = write_audio(building, clips, rates, length_s, options.peaks == "scale", skips)
-        write_annotations(building, metadata, clips)
+        clips, written = write_audio(building, plan.clips, plan.rates, plan.length_s, options.peaks == "scale", skips)
+        write_annotations(building, plan.metadata, clips)
         _say_what_came_out(clips, written, options, say)
-        grouped = any(row.group for row in rows) or any(not cut.whole for cut in cuts)
         reports = split_reports(
-            splits.names,
+            plan.metadata["splits"],
             [clip.split for clip in clips],
             [one.seconds for one in written],
             [_counted_labels(clip) for clip in clips],
-            [clip.cut.recording.group for clip in clips] if grouped else None,
+            [clip.cut.recording.group for clip in clips] if plan.grouped else None,
         )
-        report = metadata | {"sample_rates": list(rates)}
+        report = {**plan.metadata, "sample_rates": list(plan.rates)}
         content = report | {
             "per_split": {name: dataclasses.asdict(split) for name, split in reports.items()},
             "notes": notes,
@@ -111,72 +81,12 @@ def prepare(options: Options) -> dict[str, SplitReport]:
         }
         write_json(building / "report.json", content)
         task = read_task(building)
-        for rate in rates:
+        for rate in plan.rates:
             scan_clips(task, [(split.name, split.clips) for split in task.splits], rate)
-    show_report(report, reports, "events" if kind == "event" else "clips", console)
-    console.print(f"written: {target}", soft_wrap=True, highlight=False, markup=False)
-    console.print(
-        f"try it:  python -m hear_exp task=custom task.path={target}", soft_wrap=True, highlight=False, markup=False
-    )
+    show_report(report, reports, "events" if plan.metadata["embedding_type"] == "event" else "clips", console)
+    for line in (f"written: {target}", f"try it:  python -m hear_exp task=custom task.path={target}"):
+        console.print(line, soft_wrap=True, highlight=False, markup=False)
     return reports
-
-
-def clip_events(cuts: Sequence[Cut], length_s: float | None, say: Say) -> list[tuple[Event, ...]]:
-    """The events of each cut that its clip holds, cut off at the clip's end."""
-    total = sum(len(cut.recording.events) for cut in cuts)
-    kept, lost, shortened = [], [], 0
-    for cut in cuts:
-        own_ms = cut.seconds * 1000
-        end_ms = own_ms if length_s is None else min(own_ms, length_s * 1000)
-        inside = []
-        for event in cut.recording.events:
-            if event.start_ms >= end_ms:
-                lost.append(f"{event.label} at {event.start_ms:g} ms in {cut.recording.path} of {own_ms:g} ms")
-            else:
-                shortened += event.end_ms > end_ms
-                inside.append(dataclasses.replace(event, end_ms=min(event.end_ms, end_ms)))
-        kept.append(tuple(inside))
-    if lost:
-        say(
-            f"{len(lost)} of {total} events lie after their clip's end and are left out (the first: {lost[0]}); "
-            "length=max or length=keep keeps them"
-        )
-    if shortened:
-        say(f"{shortened} of {total} events end after their clip does; cut off there")
-    return kept
-
-
-def _clips(
-    cuts: Sequence[Cut], events: Sequence[tuple[Event, ...]], kind: str, options: Options, say: Say
-) -> tuple[Splits, list[Clip]]:
-    if kind == "event":
-        labels = [tuple(sorted({event.label for event in of_clip})) for of_clip in events]
-    else:
-        labels = [cut.recording.labels for cut in cuts]
-    if not any(labels):
-        raise UserError(
-            f"no {'event' if kind == 'event' else 'label'} is left in {len(cuts)} clips; nothing to predict"
-        )
-    groups = [cut.recording.group for cut in cuts]
-    given = [cut.recording.split for cut in cuts]
-    idle = [name for name in ("folds", "fractions", "seed") if options.changed(name)]
-    # Where only train and test are given, valid is drawn, and seed and fractions do take effect.
-    if any(given) and idle and ("folds" in idle or len(set(given)) > 2):
-        raise UserError(f"{', '.join(idle)}: no effect, splits are given (split_column=null draws them anew)")
-    splits = make_splits(
-        labels, groups, given, folds=options.folds, fractions=options.fractions, seed=options.seed, say=say
-    )
-    if parted := groups_in_two_splits(groups, splits.of_clip):
-        say(
-            f"WARNING: {len(parted)} groups have clips in two of the given splits (the first: {parted[0]}): "
-            "what the predictor learns by heart there lifts the test score"
-        )
-    if rare := rare_labels(labels, groups, len(splits.names)):
-        few = ", ".join(rare[:6]) + (", ..." if len(rare) > 6 else "")
-        say(f"{len(rare)} labels come in fewer groups (or clips) than there are splits, some split lacks them: {few}")
-    names = clip_names([cut.recording for cut in cuts])
-    clips = [Clip(*parts) for parts in zip(cuts, names, splits.of_clip, labels, events, strict=True)]
-    return splits, clips
 
 
 def _checked_target(options: Options) -> Path:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import dataclasses
 import math
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,11 +20,12 @@ if TYPE_CHECKING:
 
 def write_beside(folder: Path, problem: Problem, outcome: SearchOutcome) -> None:
     """Write all of it; what cannot be written is named in a warning, and the rest is still tried."""
-    for what, write in (
-        ("the test predictions", lambda: write_predictions(folder, problem, outcome)),
-        ("the learning curves", lambda: write_curves(folder, outcome)),
-        ("the predictor's weights", lambda: write_predictor(folder, outcome)),
-    ):
+    writers: dict[str, Callable[[], None]] = {
+        "the test predictions": lambda: write_predictions(folder, problem, outcome),
+        "the learning curves": lambda: write_curves(folder, outcome),
+        "the predictor's weights": lambda: write_predictor(folder, outcome),
+    }
+    for what, write in writers.items():
         with only_warn(f"{what} were not written"):
             write()
 

@@ -49,16 +49,7 @@ def make_result(
     score = scores[task.primary_metric]
     published = leaderboard_task(task)
     winner = outcome.grid[outcome.winner]
-    differing = differences(
-        protocol=problem.protocol.name,
-        protocol_changes=protocol_changes,
-        predictor=predictor,
-        points=[fit.job.hyperparameters for fit in outcome.grid],
-        published_points=published_points,
-        precision=problem.precision,
-        version=task.version,
-        published_version=published_version(task),
-    )
+    differing = _differing(problem, outcome, predictor, protocol_changes, published_points)
     return Result(
         model=model,
         task=task.name,
@@ -76,11 +67,7 @@ def make_result(
         hyperparameters=dict(winner.job.hyperparameters),
         grid=tuple(_grid_point(fit) for fit in outcome.grid),
         seed=problem.seed,
-        seconds={
-            "embed": round(embed_seconds, 3),
-            "search": round(outcome.search_seconds, 3),
-            "test": round(outcome.test_seconds, 3),
-        },
+        seconds=_seconds(embed=embed_seconds, search=outcome.search_seconds, test=outcome.test_seconds),
         clips=sum(len(split.clips) for split in task.splits),
         embedding_key=problem.embeddings.key,
         embedding_dim=problem.embeddings.dim,
@@ -98,6 +85,29 @@ def make_result(
         undefined=undefined_scores(folds),
         doubts=tuple(dict.fromkeys((*doubts, *outcome.doubts))),
     )
+
+
+def _differing(
+    problem: Problem,
+    outcome: SearchOutcome,
+    predictor: str,
+    protocol_changes: Mapping[str, Any],
+    published_points: Sequence[Mapping[str, Any]],
+) -> tuple[str, ...]:
+    return differences(
+        protocol=problem.protocol.name,
+        protocol_changes=protocol_changes,
+        predictor=predictor,
+        points=[fit.job.hyperparameters for fit in outcome.grid],
+        published_points=published_points,
+        precision=problem.precision,
+        version=problem.task.version,
+        published_version=published_version(problem.task),
+    )
+
+
+def _seconds(**stages: float) -> dict[str, float]:
+    return {stage: round(seconds, 3) for stage, seconds in stages.items()}
 
 
 def ranked(published: str | None, score: float | None, differing: Sequence[str]) -> dict[str, Any] | None:

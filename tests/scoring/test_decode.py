@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.ndimage import median_filter
 
-from hear_exp.scoring.decode import Postprocessing, decode_clips, decode_events, decode_grid, median_active
+from hear_exp.scoring.decode import Postprocessing, decode_grid, median_active
 from hear_exp.scoring.event import Event
 
 RAW = Postprocessing(median_filter_ms=0, min_duration_ms=0)
@@ -14,6 +14,12 @@ RAW = Postprocessing(median_filter_ms=0, min_duration_ms=0)
 
 def column(*values):
     return np.array(values, dtype=np.float32)[:, None]
+
+
+def decode_events(probabilities, timestamps_ms, labels, postprocessing, **options):
+    """The events of one postprocessing alone."""
+    (events,) = decode_grid(probabilities, timestamps_ms, labels, [postprocessing], **options)
+    return events
 
 
 def slow_decode(probabilities, timestamps_ms, labels, postprocessing, threshold=0.5, next_frame=False, odd=False):
@@ -211,16 +217,6 @@ def test_grid_equals_one_by_one(seed):
     ]
 
 
-def test_clips_of_different_lengths_and_every_clip_has_an_entry():
-    probabilities = [column(0, 1, 1), column(0, 0), column(1)]
-    timestamps = [np.arange(len(p)) * 50.0 for p in probabilities]
-    long = Postprocessing(0, 50)
-    assert decode_clips(["x", "y", "z"], probabilities, timestamps, ["a"], [RAW, long]) == [
-        {"x": (Event("a", 50, 100),), "y": (), "z": (Event("a", 0, 0),)},
-        {"x": (Event("a", 50, 100),), "y": (), "z": ()},
-    ]
-
-
 # Heareval's own decoder -------------------------------------------------------------------------------------
 
 
@@ -292,13 +288,6 @@ def test_equal_to_heareval():
 def test_bad_input(probabilities, timestamps, options, message):
     with pytest.raises(ValueError, match=message):
         decode_events(probabilities, timestamps, ["a"], RAW, **options)
-
-
-def test_bad_clips_are_named():
-    with pytest.raises(ValueError, match=r"^y: .*strictly ascending"):
-        decode_clips(["x", "y"], [column(1), column(1, 1)], [np.zeros(1), np.zeros(2)], ["a"], [RAW])
-    with pytest.raises(ValueError, match="a clip name comes twice"):
-        decode_clips(["x", "x"], [column(1)] * 2, [np.zeros(1)] * 2, ["a"], [RAW])
 
 
 @pytest.mark.parametrize("value", [-1, math.nan, math.inf])

@@ -12,17 +12,12 @@ from scipy.stats import norm
 from sklearn.exceptions import UndefinedMetricWarning
 from sklearn.metrics import average_precision_score, roc_auc_score
 
-from hear_exp.scoring import scores
+from hear_exp.scoring import label_means
 from hear_exp.scoring.accuracy import MULTILABEL_ACCURACY
 from hear_exp.scoring.event import Event
-from hear_exp.scoring.scores import (
-    SCORES,
-    event_scores,
-    higher_is_better,
-    per_class_average_precision,
-    scene_scores,
-    score_kind,
-)
+from hear_exp.scoring.figure import Figure
+from hear_exp.scoring.label_means import per_class_average_precision
+from hear_exp.scoring.scores import SCORES, SceneScore, event_scores, higher_is_better, scene_scores, score_kind
 
 ACCURACIES = ("top1_acc", "pitch_acc", "chroma_acc")
 RANKINGS = ("mAP", "d_prime", "aucroc")
@@ -40,6 +35,20 @@ def test_kinds_and_directions():
     assert len(SCORES) == 10
     assert {name for name in SCORES if score_kind(name) == "event"} == {*F_MEASURES, "segment_1s_er"}
     assert [name for name in SCORES if not higher_is_better(name)] == ["segment_1s_er"]
+
+
+def test_a_score_is_added_by_one_entry(monkeypatch):
+    def hits_at(scenes, *, threshold):
+        hits = ((scenes.probabilities > threshold) == scenes.targets).mean()
+        return {"": Figure(float(hits), ""), "_rest": Figure(math.nan, "there is none")}
+
+    monkeypatch.setattr("hear_exp.scoring.scores.SCORES", {**SCORES, "hits": SceneScore(hits_at, {"threshold": 0.5})})
+    told: dict[str, str] = {}
+    scored = scene_scores(["hits"], np.array([[0.9, 0.1]]), np.array([[1, 1]]), on_undefined=told.__setitem__)
+    assert list(scored) == ["hits", "hits_rest"]
+    assert scored["hits"] == 0.5
+    assert told == {"hits_rest": "there is none"}
+    assert (score_kind("hits"), higher_is_better("hits")) == ("scene", True)
 
 
 def test_unknown_score_is_named():
@@ -175,7 +184,7 @@ def test_one_perfect_label_leaves_what_the_others_give():
 )
 def test_undefined_scene_scores_say_why(targets, reasons):
     told: dict[str, str] = {}
-    options = {"multilabel_accuracy": "any_label", "on_undefined": told.__setitem__, "on_skipped": lambda *_: None}
+    options = {"multilabel_accuracy": "any_label", "on_undefined": told.__setitem__}
     scored = scene_scores(["top1_acc", "mAP", "aucroc"], np.full((2, 2), 0.5), targets, **options)
     assert told == {"aucroc": "every label is one that no clip has, or every clip", **reasons}
     assert {name for name, value in scored.items() if math.isnan(value)} == told.keys()
@@ -243,7 +252,7 @@ def test_equal_to_scikit_learn(seed):
     probabilities = (1 / (1 + np.exp(-logits))).astype(np.float32)
     if seed % 3 == 0:
         probabilities = np.round(probabilities, 1)
-    scored = scene_scores(RANKINGS, probabilities, targets, on_skipped=lambda *_: None)
+    scored = scene_scores(RANKINGS, probabilities, targets)
     for name, value in slow_rankings(probabilities, targets).items():
         assert scored[name] == pytest.approx(value, rel=1e-12, abs=1e-12, nan_ok=True), name
 
@@ -266,12 +275,17 @@ def test_float32_ties_are_kept_and_float64_differences_are_seen():
     assert scene_scores(["aucroc"], np.array([[0.0], [5e-324]]), targets) == {"aucroc": 1.0}
 
 
-def test_labels_without_positives_or_negatives_are_left_out_and_told():
+def test_labels_without_positives_or_negatives_are_left_out_and_told(caplog):
     probabilities = np.array([[0.9, 0.5, 0.1], [0.2, 0.6, 0.8], [0.4, 0.7, 0.3]])
     targets = np.array([[1, 0, 1], [0, 0, 1], [0, 0, 1]])  # label 1: no clip has it; label 2: every clip
     told = {}
-    scored = scene_scores(RANKINGS, probabilities, targets, on_skipped=lambda name, labels: told.update({name: labels}))
-    assert told == {"mAP": (1,), "d_prime": (1, 2), "aucroc": (1, 2)}
+    for name in RANKINGS:
+        label_means._log_skipped.cache_clear()
+        caplog.clear()
+        scene_scores([name], probabilities, targets, labels=["all", "none", "every"])
+        told[name] = [record.getMessage().split(": ")[1] for record in caplog.records]
+    assert told == {"mAP": ["none"], "d_prime": ["none, every"], "aucroc": ["none, every"]}
+    scored = scene_scores(RANKINGS, probabilities, targets)
     assert math.isnan(scored.pop("d_prime_finite"))
     assert scored == {"mAP": 1.0, "d_prime": math.inf, "aucroc": 1.0}
     # where scikit-learn's macro mean counts 0 for label 1, or is undefined
@@ -283,7 +297,7 @@ def test_labels_without_positives_or_negatives_are_left_out_and_told():
 
 
 def test_all_labels_left_out_gives_nan_and_is_logged_once(caplog):
-    scores._log_skipped.cache_clear()
+    label_means._log_skipped.cache_clear()
     with caplog.at_level(logging.WARNING):
         for _ in range(3):
             scored = scene_scores(["mAP"], np.full((2, 2), 0.5), np.zeros((2, 2), dtype=int), labels=["cat", "dog"])
@@ -294,7 +308,7 @@ def test_all_labels_left_out_gives_nan_and_is_logged_once(caplog):
 
 
 def test_many_labels_left_out_are_counted(caplog):
-    scores._log_skipped.cache_clear()
+    label_means._log_skipped.cache_clear()
     with caplog.at_level(logging.WARNING):
         scene_scores(["aucroc"], np.full((2, 9), 0.5), one_hot([0, 0], 9), labels="abcdefghi")
     (record,) = caplog.records

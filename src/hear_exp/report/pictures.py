@@ -205,7 +205,9 @@ def confusion_shares(probabilities: np.ndarray, targets: np.ndarray) -> np.ndarr
     counts = np.zeros((labels, labels))
     np.add.at(counts, (targets.argmax(axis=1), probabilities.argmax(axis=1)), 1)
     clips = counts.sum(axis=1, keepdims=True)
-    return np.divide(counts, clips, out=np.full_like(counts, np.nan), where=clips > 0)
+    shares = np.full_like(counts, np.nan)
+    np.divide(counts, clips, out=shares, where=clips > 0)
+    return shares
 
 
 def _confusion(problem: Problem, outcome: SearchOutcome, result: Result) -> Any:
@@ -258,7 +260,7 @@ def _worst_pairs(shares: np.ndarray, labels: Sequence[str], count: int = 3) -> s
 
 def _average_precision(problem: Problem, outcome: SearchOutcome, result: Result) -> Any:
     """Average precision of each label, sorted, in as many columns of bars as it takes."""
-    from ..scoring.scores import per_class_average_precision
+    from ..scoring.label_means import per_class_average_precision
 
     probabilities, targets = _predictions(problem, outcome)
     precision, positives = per_class_average_precision(probabilities, targets), targets.sum(axis=0)

@@ -6,18 +6,21 @@ import math
 
 import numpy as np
 
+from .figure import Figure, Figures
+from .scenes import Scenes
+
 MULTILABEL_ACCURACY = ("first_label", "any_label")
 
 
-def accuracy(probabilities: np.ndarray, targets: np.ndarray, rule: str | None, modulo: int | None = None) -> float:
+def accuracy(scenes: Scenes, *, modulo: int | None = None) -> Figures:
     """Share of clips whose most probable label (of tied ones the first) is the target.
 
+    What the target is of clips with any number of labels ``scenes.multilabel_accuracy`` says. ``first_label``: the
+    first one set, label 0 where none is, as in heareval. ``any_label``: any of them; clips without labels are left
+    out. None: there are no such clips.
+
     Args:
-        probabilities: (clips, labels).
-        targets: (clips, labels), 0 or 1.
-        rule: what the target is of clips with any number of labels. ``first_label``: the first one set, label 0 where
-            none is, as in heareval. ``any_label``: any of them; clips without labels are left out. None: there are
-            no such clips.
+        scenes: the clips.
         modulo: labels are right if they differ by a multiple of it.
 
     Returns:
@@ -26,6 +29,7 @@ def accuracy(probabilities: np.ndarray, targets: np.ndarray, rule: str | None, m
     Raises:
         ValueError: an unknown rule, or without one a clip that has not exactly one label.
     """
+    rule, targets = scenes.multilabel_accuracy, scenes.targets
     if rule not in (None, *MULTILABEL_ACCURACY):
         raise ValueError(f"multilabel_accuracy is {rule!r}, expected one of: {', '.join(MULTILABEL_ACCURACY)}")
     count = targets.sum(axis=1)
@@ -36,11 +40,13 @@ def accuracy(probabilities: np.ndarray, targets: np.ndarray, rule: str | None, m
             " (multilabel_accuracy says what it is of clips with several)"
         )
     classes = np.arange(targets.shape[1]) % (modulo or targets.shape[1])
-    predicted = classes[probabilities.argmax(axis=1)]
+    predicted = classes[scenes.probabilities.argmax(axis=1)]
     if rule == "any_label":
         hits = ((predicted[:, np.newaxis] == classes) & (targets == 1)).any(axis=1)[count > 0]
-        return int(hits.sum()) / len(hits) if len(hits) else math.nan
-    return _share_of_equals(predicted, classes[targets.argmax(axis=1)], modulo or targets.shape[1])
+        share = int(hits.sum()) / len(hits) if len(hits) else math.nan
+    else:
+        share = _share_of_equals(predicted, classes[targets.argmax(axis=1)], modulo or targets.shape[1])
+    return {"": Figure(share, "no clip has a label")}
 
 
 def _share_of_equals(predicted: np.ndarray, expected: np.ndarray, classes: int) -> float:
@@ -48,7 +54,8 @@ def _share_of_equals(predicted: np.ndarray, expected: np.ndarray, classes: int) 
     from torchmetrics.functional.classification import multiclass_stat_scores
 
     # Counts instead of torchmetrics' accuracy, which is a float32; at least two classes, or it refuses.
-    true_positives, _, _, _, clips = multiclass_stat_scores(
+    counts: list[int] = multiclass_stat_scores(
         torch.from_numpy(predicted), torch.from_numpy(expected), num_classes=max(2, classes), average="micro"
     ).tolist()
+    true_positives, _, _, _, clips = counts
     return true_positives / clips

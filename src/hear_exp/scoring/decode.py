@@ -28,51 +28,6 @@ class Postprocessing:
                 raise ValueError(f"{name} is {value!r}, expected milliseconds from 0 up")
 
 
-def decode_events(
-    probabilities: np.ndarray,
-    timestamps_ms: np.ndarray,
-    labels: Sequence[str],
-    postprocessing: Postprocessing,
-    *,
-    threshold: float = 0.5,
-    event_end: str = "last_frame",
-    median_widths: str = "as_computed",
-) -> tuple[Event, ...]:
-    """Events of one clip.
-
-    For each label: a median filter along time, round(median_filter_ms / mean hop) frames wide and reflecting
-    at the clip's ends; frames strictly above the threshold are active; each run of active frames is an event
-    from its first to its last frame's timestamp, kept if that is at least min_duration_ms long. The defaults
-    are the HEAR 2021 rule. A clip of one frame has no hop: it is not filtered, and its events have length 0.
-
-    Args:
-        probabilities: (frames, labels) float; compared with the threshold in this dtype.
-        timestamps_ms: (frames,) strictly ascending.
-        labels: the vocabulary.
-        postprocessing: filter width and minimum duration.
-        threshold: probability that an active frame exceeds.
-        event_end: ``last_frame``: the last active frame's timestamp, so that a single frame has length 0.
-            ``next_frame``: one mean hop later.
-        median_widths: ``as_computed``: even widths too, which shift events by half a frame.
-            ``odd``: an even width becomes the next odd one.
-
-    Returns:
-        Events ordered by start, then by label index.
-
-    Raises:
-        ValueError: shapes that do not fit together, nan, timestamps that do not ascend, an unknown option.
-    """
-    return decode_grid(
-        probabilities,
-        timestamps_ms,
-        labels,
-        [postprocessing],
-        threshold=threshold,
-        event_end=event_end,
-        median_widths=median_widths,
-    )[0]
-
-
 def decode_grid(
     probabilities: np.ndarray,
     timestamps_ms: np.ndarray,
@@ -83,9 +38,29 @@ def decode_grid(
     event_end: str = "last_frame",
     median_widths: str = "as_computed",
 ) -> list[tuple[Event, ...]]:
-    """Events of one clip for each of several postprocessings; those of one median width share its work.
+    """Events of one clip, for each of several postprocessings; those of one median width share its work.
 
-    Arguments and errors are those of decode_events; returns one tuple of events for each postprocessing.
+    For each label: a median filter along time, round(median_filter_ms / mean hop) frames wide and reflecting
+    at the clip's ends; frames strictly above the threshold are active; each run of active frames is an event
+    from its first to its last frame's timestamp, kept if that is at least min_duration_ms long. The defaults
+    are the HEAR 2021 rule. A clip of one frame has no hop: it is not filtered, and its events have length 0.
+
+    Args:
+        probabilities: (frames, labels) float; compared with the threshold in this dtype.
+        timestamps_ms: (frames,) strictly ascending.
+        labels: the vocabulary.
+        postprocessings: filter widths and minimum durations.
+        threshold: probability that an active frame exceeds.
+        event_end: ``last_frame``: the last active frame's timestamp, so that a single frame has length 0.
+            ``next_frame``: one mean hop later.
+        median_widths: ``as_computed``: even widths too, which shift events by half a frame.
+            ``odd``: an even width becomes the next odd one.
+
+    Returns:
+        For each postprocessing its events, ordered by start, then by label index.
+
+    Raises:
+        ValueError: shapes that do not fit together, nan, timestamps that do not ascend, an unknown option.
     """
     probabilities, timestamps_ms = _checked(probabilities, timestamps_ms, len(labels))
     _choice("event_end", event_end, EVENT_ENDS)
@@ -111,54 +86,6 @@ def decode_grid(
             )
         )
     return events
-
-
-def decode_clips(
-    names: Sequence[str],
-    probabilities: Sequence[np.ndarray],
-    timestamps_ms: Sequence[np.ndarray],
-    labels: Sequence[str],
-    postprocessings: Sequence[Postprocessing],
-    *,
-    threshold: float = 0.5,
-    event_end: str = "last_frame",
-    median_widths: str = "as_computed",
-) -> list[dict[str, tuple[Event, ...]]]:
-    """Events of several clips, for each of several postprocessings.
-
-    Args:
-        names: (clips,) all different.
-        probabilities: for each clip (frames, labels) float.
-        timestamps_ms: for each clip (frames,) strictly ascending.
-        labels: the vocabulary.
-        postprocessings: filter widths and minimum durations.
-        threshold, event_end, median_widths: see decode_events.
-
-    Returns:
-        For each postprocessing: clip name -> events, an entry for every clip, in the order of ``names``.
-
-    Raises:
-        ValueError: a name that comes twice, lists of different lengths, or an error of decode_events.
-    """
-    if len(set(names)) != len(names):
-        raise ValueError("a clip name comes twice, but events are kept by clip name")
-    decoded: list[dict[str, tuple[Event, ...]]] = [{} for _ in postprocessings]
-    for name, clip_probabilities, clip_timestamps_ms in zip(names, probabilities, timestamps_ms, strict=True):
-        try:
-            of_clip = decode_grid(
-                clip_probabilities,
-                clip_timestamps_ms,
-                labels,
-                postprocessings,
-                threshold=threshold,
-                event_end=event_end,
-                median_widths=median_widths,
-            )
-        except ValueError as error:
-            raise ValueError(f"{name}: {error}") from error
-        for by_clip, events in zip(decoded, of_clip, strict=True):
-            by_clip[name] = events
-    return decoded
 
 
 def median_active(active: np.ndarray, width: int) -> np.ndarray:

@@ -10,25 +10,50 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from .figure import Figure, Figures
+
 if TYPE_CHECKING:
     from .event import Event
 
 Item = dict[str, Any]  # an event as sed_eval takes it, times in seconds
 Pair = tuple[list[Item], list[Item]]  # reference and predicted events of a clip
 
+NO_REFERENCE, NO_PREDICTION = "no event is annotated", "no event was predicted"
 
-def items_of(clip: str, events: Sequence[Event], codes: Mapping[str, str]) -> list[Item]:
-    """A clip's events as sed_eval takes them; ``codes`` are what stands for their labels.
 
-    Raises ValueError for a label without a code, and for times that are not finite or end before they start.
+def pairs_of(
+    predicted: Mapping[str, Sequence[Event]], reference: Mapping[str, Sequence[Event]], labels: Sequence[str]
+) -> list[Pair]:
+    """The events of every clip as sed_eval takes them.
+
+    Args:
+        predicted: clip name -> its predicted events, an entry for every clip.
+        reference: clip name -> its true events, the same clips.
+        labels: the vocabulary.
+
+    Raises:
+        ValueError: the clips of both mappings differ, an event has a label outside ``labels``, or its times are not
+            finite or end before they start.
     """
+    if predicted.keys() != reference.keys():
+        missing = sorted(reference.keys() - predicted.keys())
+        extra = sorted(predicted.keys() - reference.keys())
+        raise ValueError(
+            "predicted and reference events must cover the same clips (without events: an empty entry), but "
+            f"{len(missing)} clips lack predictions {missing[:3]}, {len(extra)} lack a reference {extra[:3]}"
+        )
+    # The label's index stands for its name: dcase_util strips names and takes 'none' for no label.
+    codes = {label: str(i) for i, label in enumerate(labels)}
+    return [(_items(clip, reference[clip], codes), _items(clip, predicted[clip], codes)) for clip in reference]
+
+
+def _items(clip: str, events: Sequence[Event], codes: Mapping[str, str]) -> list[Item]:
     items = []
     for event in events:
         if event.label not in codes:
             raise ValueError(f"{clip}: the label of {event} is not in the vocabulary")
         if not (math.isfinite(event.end_ms) and -math.inf < event.start_ms <= event.end_ms):
             raise ValueError(f"{clip}: {event} does not have finite times with start_ms <= end_ms")
-        # The label's index stands for its name: dcase_util strips names and takes 'none' for no label.
         # Division by 1000.0 decides which onsets lie exactly a collar apart, as in the published scores.
         items.append(
             {
@@ -48,17 +73,26 @@ def _quiet() -> Iterator[None]:
         yield
 
 
-def f_measure(pairs: Sequence[Pair], settings: Mapping[str, Any]) -> dict[str, float]:
-    """f_measure, precision and recall of all clips' events; nan where nothing is predicted or annotated."""
+def f_measure(pairs: Sequence[Pair], *, t_collar: float, **settings: Any) -> Figures:
+    """The F-measure of all clips' events, and NAME_precision and NAME_recall; ``settings``: EventBasedMetrics' own.
+
+    nan where nothing is predicted or annotated.
+    """
     with _quiet():
         from sed_eval.sound_event import EventBasedMetrics
 
         # No labels listed: the overall counts need none, and the class-wise ones would double the work.
-        metric = EventBasedMetrics(event_label_list=[], evaluate_onset=True, **settings)
+        metric = EventBasedMetrics(event_label_list=[], evaluate_onset=True, t_collar=t_collar, **settings)
         for reference, predicted in pairs:
-            for piece in _pieces(reference, predicted, settings["t_collar"]):
+            for piece in _pieces(reference, predicted, t_collar):
                 metric.evaluate(*piece)
-        return {name: float(value) for name, value in metric.overall_f_measure().items()}
+        overall = {name: float(value) for name, value in metric.overall_f_measure().items()}
+    parts = {
+        "_precision": Figure(overall["precision"], NO_PREDICTION),
+        "_recall": Figure(overall["recall"], NO_REFERENCE),
+    }
+    reasons = [figure.why_undefined for figure in parts.values() if math.isnan(figure.value)]
+    return {"": Figure(overall["f_measure"], " and ".join(reasons)), **parts}
 
 
 def _pieces(reference: list[Item], predicted: list[Item], collar: float, size: int = 24) -> Iterator[Pair]:
@@ -86,10 +120,10 @@ def _pieces(reference: list[Item], predicted: list[Item], collar: float, size: i
         yield piece
 
 
-def error_rate(pairs: Sequence[Pair], settings: Mapping[str, Any]) -> float:
-    """Errors in all clips' segments, divided by the active segments of the reference; nan where it has none.
+def error_rate(pairs: Sequence[Pair], **settings: Any) -> Figures:
+    """Errors in all clips' segments by active segments of the reference; ``settings``: SegmentBasedMetrics' own.
 
-    Raises ValueError for an event that starts below 0.
+    nan where the reference has no event. Raises ValueError for an event that starts below 0.
     """
     for clip in pairs:
         for item in (*clip[0], *clip[1]):
@@ -104,4 +138,5 @@ def error_rate(pairs: Sequence[Pair], settings: Mapping[str, Any]) -> float:
         for reference, predicted in pairs:
             metric.evaluate(reference, predicted)
         # sed_eval adds the smallest number there is to the divisor, and finds rates of 1e15.
-        return float(metric.overall_error_rate()["error_rate"]) if metric.overall["Nref"] else math.nan
+        rate = float(metric.overall_error_rate()["error_rate"]) if metric.overall["Nref"] else math.nan
+    return {"": Figure(rate, NO_REFERENCE)}

@@ -36,7 +36,8 @@ class TorchBackend:
 
     def parts(self, model: Any) -> Iterable[Any]:
         """The modules that the model consists of, itself included."""
-        return model.modules()
+        modules: Iterable[torch.nn.Module] = model.modules()
+        return modules
 
     def call(self, function: Callable[[Any, Any], Any], audio: np.ndarray, model: Any) -> Any:
         """What ``function(audio, model)`` returns, ``audio`` (clips, samples) as a tensor on the device."""
@@ -50,7 +51,7 @@ class TorchBackend:
     def array(self, value: Any, dtype: type) -> np.ndarray:
         """A tensor as a NumPy array of ``dtype``, np.float32 or np.float64."""
         exact = torch.float64 if dtype is np.float64 else torch.float32  # NumPy has no bfloat16
-        return value.detach().to("cpu", exact).numpy()
+        return np.asarray(value.detach().to("cpu", exact).numpy())
 
     def dtype(self, value: Any) -> str:
         """Name of a tensor's dtype: 'float32'."""
@@ -89,7 +90,7 @@ class TensorflowBackend:
 
     def dtype(self, value: Any) -> str:
         """Name of a tensor's dtype: 'float32'."""
-        return value.dtype.name
+        return str(value.dtype.name)
 
 
 Backend = TorchBackend | TensorflowBackend
@@ -113,12 +114,13 @@ def prepare_tensorflow() -> None:
         os.environ.setdefault(name, value)
 
 
-def tensorflow_device(device: torch.device) -> AbstractContextManager:
+def tensorflow_device(device: torch.device) -> AbstractContextManager[None]:
     """Makes TensorFlow, where it is imported, place what is made within on ``device``."""
     names = {"cpu": "CPU:0", "cuda": "GPU:0"}
     if (tensorflow := _tensorflow()) is None or device.type not in names:
         return nullcontext()
-    return tensorflow.device(names[device.type])
+    placed: AbstractContextManager[None] = tensorflow.device(names[device.type])
+    return placed
 
 
 def is_out_of_memory(error: BaseException) -> bool:

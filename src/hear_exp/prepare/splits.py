@@ -168,7 +168,8 @@ def _shares(fractions: Mapping[str, float], members: int) -> np.ndarray:
         least = 1 / members  # of an average group, so that no split goes without
         over = np.maximum(wanted - least, 0)
         below = np.maximum(least - wanted, 0).sum()
-        return np.maximum(wanted, least) - (over / over.sum() * below if below else 0)
+        shares: np.ndarray = np.maximum(wanted, least) - (over / over.sum() * below if below else 0)
+        return shares
     if "train" not in names:
         return wanted
     # With too few groups for all, train and test come first: without them the label cannot be measured.
@@ -192,7 +193,7 @@ def _refine(
 
     def costs(unit: int) -> np.ndarray:
         at, count = columns[unit], counts[unit]
-        cost = ((excess[:, at] - excess[chosen[unit], at] + count) * (2 * count * weights[at])).sum(axis=1)
+        cost: np.ndarray = ((excess[:, at] - excess[chosen[unit], at] + count) * (2 * count * weights[at])).sum(axis=1)
         cost[chosen[unit]] = 0
         return cost
 

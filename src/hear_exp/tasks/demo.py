@@ -130,7 +130,8 @@ def _starts(rng: Generator, lengths: Signal, total: float, gap: float) -> Signal
     """Random start times of spans of these lengths within ``total``, in order, at least ``gap`` apart."""
     free = total - lengths.sum() - gap * (len(lengths) - 1)
     assert free >= 0, "the events of a class do not fit in the scene"
-    return np.sort(rng.uniform(0, free, len(lengths))) + np.append(0.0, np.cumsum(lengths + gap)[:-1])
+    starts: Signal = np.sort(rng.uniform(0, free, len(lengths))) + np.append(0.0, np.cumsum(lengths + gap)[:-1])
+    return starts
 
 
 def _compose_events(rng: Generator, index: int, labels: tuple[str, ...]) -> tuple[Signal, Entries]:

@@ -31,7 +31,8 @@ def log_uniform(rng: Generator, low: float, high: float) -> float:
 
 def scaled(signal: Signal, decibels: float = 0.0) -> Signal:
     """``signal`` at this RMS level, in dB relative to 1."""
-    return signal * (10 ** (decibels / 20) / (np.sqrt(np.mean(signal**2)) + 1e-12))
+    levelled: Signal = signal * (10 ** (decibels / 20) / (np.sqrt(np.mean(signal**2)) + 1e-12))
+    return levelled
 
 
 def fade(n: int, attack_s: float, release_s: float) -> Signal:

@@ -16,7 +16,8 @@ import numpy as np
 import torch
 
 from ..embeddings.backend import Backend
-from ..embeddings.encoder import Model, import_module, load_model
+from ..embeddings.encoder import import_module, load_model
+from ..embeddings.model_choice import Model
 from ..errors import UserError
 from .long_clip import Measured, measure
 

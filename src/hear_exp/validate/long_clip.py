@@ -14,7 +14,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from ..embeddings.encoder import Encoder, Model
+from ..embeddings.encoder import Encoder
+from ..embeddings.model_choice import Model
 from ..errors import UserError
 
 GB = 1e9
@@ -69,7 +70,7 @@ def measure(model: Model, device: torch.device, minutes: float, memory_gb: float
         while not receiver.poll(0.05):
             if (now := _memory_gb(str(process.pid))[0]) > memory_gb:
                 raise UserError(f"stopped when its memory reached {now:.1f} GB, the limit is {memory_gb:g} GB")
-        answer = receiver.recv()
+        answer: Measured | str = receiver.recv()
     except EOFError:
         process.join()
         raise UserError(f"its process died with exit code {process.exitcode} (out of memory?)") from None

@@ -18,8 +18,7 @@ from ..lenient import reason
 from .tracker import Tracker
 
 if TYPE_CHECKING:
-    from ..prediction.modules import Validation
-    from ..prediction.outcome import FitOutcome
+    from ..prediction.outcome import FitOutcome, Validation
     from .result import FoldResult, GridResult, Result
     from .task_id import TaskId
 

@@ -15,11 +15,11 @@ import pytorch_lightning as pl
 import torch
 from parity_runs import drive_peer, peer_score
 
-from hear_exp.cli.configs import shipped
+from hear_exp.cli.composition import composed_file
 from hear_exp.embeddings.heareval import import_embeddings, read_embedded_task
 from hear_exp.prediction.datamodule import EmbeddingDataModule
 from hear_exp.prediction.fit import make_module
-from hear_exp.prediction.grid import apply_task_grid, expand_grid
+from hear_exp.prediction.grid import expand_grid
 from hear_exp.prediction.keep_best import KeepBest
 from hear_exp.prediction.mlp import MLP
 from hear_exp.prediction.outcome import FitJob
@@ -31,6 +31,7 @@ from hear_exp.scoring.decode import Postprocessing, decode_grid
 from hear_exp.scoring.event import Event
 from hear_exp.scoring.scores import event_scores, higher_is_better, scene_scores
 from hear_exp.settings.objects import task_targets
+from hear_exp.settings.task_settings import predictor_settings
 from hear_exp.tasks.folder import Fold, Task, folds
 
 
@@ -107,7 +108,7 @@ def _training(python: str, folder: Path, work: Path, epochs: int) -> list[Stage]
     conf, splits = settings["conf"], settings["splits"]
     task = read_embedded_task(folder)
     embeddings = import_embeddings(task, "parity", work / "cache").embeddings
-    protocol = protocol_from_config(shipped("protocol", "hear2021"))
+    protocol = protocol_from_config(composed_file("protocol", "hear2021"))
     np.save(record / "targets.npy", task_targets(task, embeddings))
     problem = Problem(task, embeddings, record / "targets.npy", protocol, in_memory=True, seed=0, threads=1)
     settings_of_fit = {name: conf[name] for name in arguments(_SameRounding)}
@@ -152,9 +153,9 @@ def _training(python: str, folder: Path, work: Path, epochs: int) -> list[Stage]
 
 
 def _grid(task: Task, grid_points: int) -> list[dict[str, Any]]:
-    protocol = dataclasses.replace(protocol_from_config(shipped("protocol", "hear2021")), grid_points=grid_points)
-    settings = {name: value for name, value in shipped("predictor", "mlp").items() if name in arguments(MLP)}
-    points = expand_grid(MLP, apply_task_grid(settings, task.predictor_grid, []), protocol)
+    protocol = dataclasses.replace(protocol_from_config(composed_file("protocol", "hear2021")), grid_points=grid_points)
+    settings = {name: value for name, value in composed_file("predictor", "mlp").items() if name in arguments(MLP)}
+    points = expand_grid(MLP, {**settings, **predictor_settings(task, settings)}, protocol)
     return [point.hyperparameters for point in points]
 
 

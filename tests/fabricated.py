@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from hear_exp.cli.configs import shipped
+from hear_exp.cli.composition import composed_file
 from hear_exp.embeddings.cache import ClipRows, Embeddings
 from hear_exp.prediction.knn import NearestNeighbours
 from hear_exp.prediction.mlp import MLP
@@ -25,7 +25,7 @@ from hear_exp.scoring.scores import event_scores, scene_scores
 from hear_exp.tasks.folder import Clip, Split, Task, folds
 
 FOLDS = ("fold00", "fold01", "fold02")
-PROTOCOL = protocol_from_config(shipped("protocol", "hear2021"))
+PROTOCOL = protocol_from_config(composed_file("protocol", "hear2021"))
 REST = {"batch_size": 1024, "check_val_every_n_epoch": 3, "patience": 20}
 GRID = [
     MLP(hidden_layers=layers, lr=lr, initialization=init, max_epochs=500, **REST)

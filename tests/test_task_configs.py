@@ -124,13 +124,13 @@ def test_dcase_validates_every_ten_epochs(compose, tmp_path):
         task = load(compose, folder, name)
         assert task.predictor_grid == {"check_val_every_n_epoch": [10]}
         assert (task.postprocessing_grid, task.early_stop_on_score) == ({}, True)
-    points = plans.make_grid(*_grid_arguments(compose, task))
+    _, points = _protocol_and_grid(compose, task)
     assert {point.check_val_every_n_epoch for point in points} == {10}
 
 
-def _grid_arguments(compose, task):
-    config, overrides = compose("task=custom")
-    return config, task, plans.make_protocol(config, task, overrides)[0], overrides
+def _protocol_and_grid(compose, task):
+    config, choices = compose("task=custom")
+    return plans.protocol_and_grid(config, task, choices)
 
 
 def test_maestro(compose, tmp_path):
@@ -139,7 +139,7 @@ def test_maestro(compose, tmp_path):
     assert task.predictor_grid == {"max_epochs": [50]}
     assert task.postprocessing_grid == {"median_filter_ms": [150], "min_duration": [50]}
     assert task.early_stop_on_score is False
-    _, _, protocol, _ = _grid_arguments(compose, task)
+    protocol, _ = _protocol_and_grid(compose, task)
     assert (protocol.median_filter_ms, protocol.min_duration_ms) == ((150,), (50,))
 
 

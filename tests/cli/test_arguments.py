@@ -1,9 +1,20 @@
 """Flags among overrides, as people type them."""
 
+import argparse
+
 import pytest
 from conftest import leave_result
+from hydra._internal.utils import get_args_parser  # what our table is held against
 
-from hear_exp.cli.arguments import flags_first
+from hear_exp.cli.arguments import FLAGS, flags_first
+
+
+def test_the_table_has_the_flags_of_hydras_parser():
+    """One that a new Hydra adds is missing in it, and would be taken for an override."""
+    actions = [action for action in get_args_parser()._actions if action.option_strings]
+    values = {tuple(action.option_strings): action.nargs for action in actions}
+    ours = argparse.ArgumentParser(add_help=False)
+    assert {names: ours.add_argument(*names, **reads).nargs for names, reads in FLAGS.items()} == values
 
 
 @pytest.mark.parametrize(
@@ -18,6 +29,11 @@ from hear_exp.cli.arguments import flags_first
         ("+a=1 ~b ++c=-1 -m", "-m +a=1 ~b ++c=-1"),
         ("a=1 --info defaults b=1", "--info defaults a=1 b=1"),
         ("a=1 --what b=1 -m", "a=1 --what b=1 -m"),
+        ("a=1 -cjob b=1 --config-n other", "-cjob --config-n other a=1 b=1"),
+        ("a=1 --config- b=1 -m", "a=1 --config- b=1 -m"),
+        ("a=1 -m b=1 --config-dir", "a=1 -m b=1 --config-dir"),
+        ("a=1 --multirun=3 b=1", "a=1 --multirun=3 b=1"),
+        ("a=1 --version b=1", "--version a=1 b=1"),
         ("", ""),
     ],
 )

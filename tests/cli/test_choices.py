@@ -1,11 +1,9 @@
-"""Who chose a value: Hydra's parser and composition say it."""
+"""What a person chose: Hydra's parser and its record of a job say it."""
 
 import pytest
 from conftest import leave_result
 
-from hear_exp.settings import plans
-
-GLOBAL = "# @package _global_\n"
+from hear_exp.cli.choices import Choices
 
 
 @pytest.fixture
@@ -29,21 +27,21 @@ def test_options_that_were_typed(compose):
     _, choices = compose(
         "predictor.lr=1e-3", "+predictor.foo=1", "++predictor.patience='a=b'", "predictor=mlp", "seed=1"
     )
-    assert choices.options_in("predictor") == {"lr", "foo", "patience"}
-    assert choices.options_in("model") == set()
+    assert choices.typed_options("predictor") == {"lr", "foo", "patience"}
+    assert choices.typed_options("model") == set()
     assert choices.groups == {}
 
 
-def test_an_experiment_is_a_choice_also_of_what_is_the_default(compose, mine):
+def test_an_experiments_files_are_choices(compose, mine):
     config, choices = compose("experiment=slow", *mine)
     assert (config["seed"], config["protocol"]["name"]) == (1, "fixed")
-    assert choices.options_in("predictor") == {"lr"}
+    assert choices.typed_options("predictor") == set()
     assert choices.groups["protocol"] == "fixed"
 
 
 def test_a_predictors_own_file_says_its_defaults(compose, mine):
     _, choices = compose("predictor=small", *mine)
-    assert choices.options_in("predictor") == set()
+    assert choices.typed_options("predictor") == set()
     assert choices.groups == {"predictor": "small"}
 
 
@@ -62,19 +60,11 @@ def test_choices_reach_a_job_of_a_sweep(start, mine):
         leave_result(folder)
 
     start(job, "-m", "experiment=slow", "predictor.patience=1,2", *mine)
-    assert [choices.options_in("predictor") for choices in seen] == [{"lr", "patience"}] * 2
+    assert [choices.typed_options("predictor") for choices in seen] == [{"patience"}] * 2
+    composed = [choices.composition.with_task_settings({"predictor": {"lr": 5, "patience": 5}}) for choices in seen]
+    assert [(each["predictor"]["lr"], each["predictor"]["patience"]) for each in composed] == [(1e-3, 1), (1e-3, 2)]
 
 
-def test_an_experiments_default_wins_over_the_task(compose, mine, tmp_path):
-    """lr 1e-3 alone is not in the defaults' list; patience 20 is the default, which the task changes."""
-    from tiny import write_task
-
-    from hear_exp.tasks.folder import read_task
-
-    params = {"task_specific_param_grid": {"patience": [3], "max_epochs": [50]}}
-    task = read_task(write_task(tmp_path / "task", evaluation_params=params))
-    path = tmp_path / "mine" / "experiment" / "patient.yaml"
-    path.write_text(f"{GLOBAL}predictor:\n  patience: 20\n")
-    config, choices = compose("experiment=patient", *mine)
-    points = plans.make_grid(config, task, plans.make_protocol(config, task, choices)[0], choices)
-    assert {(point.patience, point.max_epochs) for point in points} == {(20, 50)}
+def test_what_is_typed_outside_of_groups():
+    typed = ("model=crepe", "model/sub=x", "+model.a=1", "~models", "++seed=1", "model@there=x", "paths.root='model='")
+    assert Choices(typed).typed_outside("model") == ["~models", "++seed=1", "paths.root='model='"]

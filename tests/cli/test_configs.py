@@ -1,17 +1,12 @@
-"""The shipped config files, as Hydra composes them."""
+"""The shipped config files, as they stand."""
 
-from hear_exp.cli.configs import near, shipped
-
-
-def test_shipped_merges_defaults():
-    fixed, published = shipped("protocol", "fixed"), shipped("protocol", "hear2021")
-    assert fixed.keys() == published.keys()
-    assert (fixed["name"], fixed["shuffle"], fixed["grid_seed"]) == ("fixed", True, 42)
-    assert "defaults" not in fixed
+from hear_exp.cli.configs import names_in, near, task_configs
 
 
-def test_shipped_knows_nothing_of_others():
-    assert shipped("protocol", "mine") == {}
+def test_task_files_can_be_read_without_composing_them():
+    assert list(task_configs()) == names_in("task")
+    for content in task_configs().values():
+        assert "defaults" not in content
 
 
 def test_near():

@@ -57,7 +57,7 @@ def test_the_demo_is_the_default(compose):
         "protocol": "hear2021",
         "logger": "wandb",
     }
-    assert (choices.overrides, choices.options, choices.groups) == ((), frozenset(), {})
+    assert (choices.overrides, choices.groups) == ((), {})
 
 
 def test_root_moves_everything(compose):

@@ -4,6 +4,10 @@ import json
 import sys
 
 import pytest
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper  # what ours is held against
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from omegaconf import OmegaConf
 from tiny import write_task
 
 from hear_exp.cli import multirun
@@ -44,6 +48,74 @@ def test_a_job_that_cannot_work_ends_the_sweep_before_it_starts(start, capsys, t
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.fixture
+def expanded(start, tmp_path, monkeypatch):
+    """expanded("a=1,2", ...): the jobs as we and as Hydra's own sweeper expand them, or what either complains of."""
+    folder = tmp_path / "mine" / "experiment"
+    folder.mkdir(parents=True)
+    for name in ("slow", "slower", "fast"):
+        (folder / f"{name}.yaml").write_text("# @package _global_\nseed: 1\n")
+    (tmp_path / "mine" / "given.yaml").write_text(
+        "defaults: [config, _self_]\nhydra: {sweeper: {params: {seed: '4,5', +predictor.a: 'choice(x,y)'}}}\n"
+    )
+
+    def expand(*typed: str):
+        got = []
+
+        def check_jobs(jobs, config):
+            parser = OverridesParser.create(config_loader=GlobalHydra.instance().config_loader())
+            params = [f"{name}={value}" for name, value in (config.hydra.sweeper.params or {}).items()]
+            overrides = parser.parse_overrides([*params, *config.hydra.overrides.task])
+            (batch,) = BasicSweeper.split_arguments(overrides, None)
+            got.extend([multirun.expand(config), batch])
+            raise SystemExit
+
+        monkeypatch.setattr(multirun.Jobs, "_check_jobs", check_jobs)
+        with pytest.raises(SystemExit):
+            start(never, "-m", *typed, "--config-dir", str(tmp_path / "mine"))
+        return got
+
+    return expand
+
+
+@pytest.mark.parametrize(
+    ("typed", "number"),
+    [
+        (["seed=1,2", "predictor.lr=1e-3,1e-4", "model=naive"], 4),
+        (["seed=range(1,4)", "predictor.dropout=range(0,1,0.5)"], 6),
+        (["seed=choice(1,2)", "predictor.lr=sort(3,1,2)", "predictor.patience=tag(x,choice(1,2))"], 12),
+        (["protocol=glob(*)", "task=glob([demo_*,custom],exclude=demo_tags)"], 8),
+        (["experiment=slow,slower", "predictor=mlp,linear"], 4),
+        (["experiment=glob(slow*)"], 2),
+        (["--config-name", "given"], 4),
+        (["--config-name", "given", "seed=1,2,3", "model=naive,logmel"], 12),
+        (["seed=1", "predictor.lr=[1e-3,1e-4]", "+predictor.b={x:1,y:[2,null]}", "++predictor.c=a\\,b"], 1),
+        (["predictor.lr=[1e-3,1e-4],[1e-2]", "+predictor.d='a,b',\"it's\"", "+predictor.e='a=b'"], 4),
+        (["+predictor.name2=true,false,null", "~predictor.patience", "seed=1,2", "seed=3"], 3),
+        (["model.weights='',\"x y\""], 2),
+        (["hydra.sweeper.max_batch_size=1", "seed=1,2"], 2),
+        ([], 1),
+    ],
+)
+def test_a_sweep_is_expanded_as_hydras_own_sweeper_does(expanded, typed, number):
+    ours, hydras = expanded(*typed)
+    assert ours == hydras
+    assert len(ours) == number
+
+
+def test_a_continuous_range_is_refused_in_hydras_words(start, capsys, tmp_path):
+    with pytest.raises(SystemExit) as end:
+        start(never, "-m", "predictor.lr=interval(0,1)")
+    assert end.value.code == 1
+    assert capsys.readouterr().err == "hear_exp: BasicSweeper does not support sweep type : INTERVAL_SWEEP\n"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_jobs_of_another_sweeper_are_not_known():
+    config = OmegaConf.create({"hydra": {"sweeper": {"_target_": "hydra_plugins.optuna.OptunaSweeper"}}})
+    assert multirun.expand(config) == []
+
+
 def test_tasks_are_checked_too(start, capsys, tmp_path):
     folder = write_task(tmp_path / "good")
     with pytest.raises(SystemExit):
@@ -77,12 +149,13 @@ def test_a_sweep_whose_jobs_all_finish(start, capsys):
 
 @pytest.mark.skipif(sys.platform == "win32", reason="submitit")
 def test_jobs_of_a_scheduler_are_recorded_too(start, capsys, tmp_path):
-    """Processes of their own, which know of the parent's config only."""
+    """Processes of their own, which know of the parent's config only; also there a job can be composed again."""
     pytest.importorskip("hydra_plugins.hydra_submitit_launcher")
 
     def job(config, folder, choices):
         if config["seed"] == 1:
-            raise ValueError(",".join(sorted(choices.options)))
+            again = choices.composition.with_task_settings({"predictor": {"lr": [0.5], "patience": [7]}})
+            raise ValueError("lr {lr}, patience {patience}".format(**again["predictor"]))
         content = {"score": 0.25, "primary_metric": "mAP", "seconds": {}}
         (folder / "result.json").write_text(json.dumps(content))
 
@@ -98,7 +171,7 @@ def test_jobs_of_a_scheduler_are_recorded_too(start, capsys, tmp_path):
     assert end.value.code == 1
     assert capsys.readouterr().err.splitlines()[-1] == "hear_exp: 1 of 2 jobs failed: 0"
     (path,) = tmp_path.rglob("error.json")
-    assert json.loads(path.read_text())["sentence"] == "ValueError: predictor.lr"
+    assert json.loads(path.read_text())["sentence"] == "ValueError: lr 0.001, patience [7]"
 
 
 def test_a_job_that_leaves_no_result_has_not_ended(start, capsys):

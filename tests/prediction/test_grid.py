@@ -11,7 +11,6 @@ from tiny import FIXED, SETTINGS, knn, mlp
 
 from hear_exp.cli.edge import conf_dir
 from hear_exp.errors import UserError
-from hear_exp.prediction.grid import apply_task_grid
 from hear_exp.prediction.grid import expand_grid as expand
 from hear_exp.prediction.mlp import MLP
 from hear_exp.prediction.predictor import Predictor, find_predictor
@@ -91,21 +90,6 @@ def test_fewer_points_than_asked_for():
 @pytest.mark.parametrize(("name", "points"), [("linear", 8), ("knn", 5)])
 def test_other_predictors(name, points):
     assert len(expand_grid(settings_of(name), FIXED, name)) == points
-
-
-# The task's own ---------------------------------------------------------------------------------------------
-
-
-def test_the_task_wins_over_defaults_and_not_over_the_user():
-    task_grid = {"max_epochs": [10, 50], "patience": [3], "hidden_norm": ["batch"]}
-    assert apply_task_grid(SETTINGS, task_grid, chosen=["patience"]) == {**SETTINGS, "max_epochs": [10, 50]}
-    assert apply_task_grid(SETTINGS, {}, chosen=[]) == SETTINGS
-    assert SETTINGS["max_epochs"] == 12  # what came in is left as it was
-
-
-def test_the_task_has_no_say_in_what_a_predictor_does_not_have():
-    knn = settings_of("knn")
-    assert apply_task_grid(knn, {"max_epochs": [10], "batch_size": 64}, []) == {**knn, "batch_size": 64}
 
 
 # Bad values -------------------------------------------------------------------------------------------------

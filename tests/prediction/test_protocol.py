@@ -6,13 +6,13 @@ import math
 import pytest
 from tiny import FIXED
 
-from hear_exp.cli.configs import shipped
+from hear_exp.cli.composition import composed_file
 from hear_exp.errors import UserError
 from hear_exp.prediction.protocol import CHOICES, Protocol, changed_fields, protocol_from_config
 
 
 def shipped_protocol(name: str) -> Protocol:
-    return protocol_from_config(shipped("protocol", name))
+    return protocol_from_config(composed_file("protocol", name))
 
 
 def test_hear2021_has_every_quirk():

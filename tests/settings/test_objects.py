@@ -73,7 +73,7 @@ def test_event_targets_belong_to_their_frames(tmp_path):
 def test_problem(compose, tmp_path):
     task, embedded = embed(write_task(tmp_path / "task"), tmp_path / "cache")
     config, choices = compose("seed=7", "search.threads=2", "data.in_memory=false", "trainer=cpu")
-    protocol, _ = plans.make_protocol(config, task, choices)
+    protocol, _ = plans.protocol_and_grid(config, task, choices)
     folder = tmp_path / "run"
     folder.mkdir()
     with settings.make_problem(config, task, embedded.embeddings, protocol, torch.device("cpu"), folder) as problem:

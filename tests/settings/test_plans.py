@@ -7,10 +7,11 @@ from dataclasses import replace
 import pytest
 from tiny import write_task
 
-from hear_exp.cli.configs import shipped
+from hear_exp.cli.configs import task_configs
 from hear_exp.errors import UserError
 from hear_exp.settings import plans
 from hear_exp.settings.options import check_options
+from hear_exp.settings.task_settings import protocol_changes
 from hear_exp.tasks.folder import read_task
 
 # Tasks -------------------------------------------------------------------------------------------
@@ -36,7 +37,7 @@ def test_custom_task_whose_folder_is_missing(compose):
 def test_metadata_that_speaks_of_early_stopping_wins_over_the_config(compose, tmp_path, spoken, expected):
     """HEAR stops MAESTRO's fits by their loss, and its archive does not say so."""
     says = {} if spoken is None else {"use_scoring_for_early_stopping": spoken}
-    metadata = {"task_name": shipped("task", "maestro_5h")["task_name"], **says}
+    metadata = {"task_name": task_configs()["maestro_5h"]["task_name"], **says}
     folder = write_task(tmp_path / "mine", "events", **metadata)
     task = plans.load_task(*compose("task=custom", f"task.path={folder}"))
     assert task.early_stop_on_score is expected
@@ -109,40 +110,37 @@ def task(tmp_path):
 
 def test_the_task_wins_over_the_protocols_postprocessing(compose, task):
     config, choices = compose()
-    protocol, changes = plans.make_protocol(config, task, choices)
+    protocol, _ = plans.protocol_and_grid(config, task, choices)
     assert (protocol.name, protocol.median_filter_ms, protocol.min_duration_ms) == ("hear2021", (150,), (50,))
-    assert changes == {}
+    assert protocol_changes(config) == {}
 
 
 def test_the_user_wins_over_the_task(compose, task):
     config, choices = compose("protocol=fixed", "protocol.min_duration_ms=[100,200]", "protocol.shuffle=false")
-    protocol, changes = plans.make_protocol(config, task, choices)
+    protocol, _ = plans.protocol_and_grid(config, task, choices)
     assert (protocol.median_filter_ms, protocol.min_duration_ms) == ((150,), (100, 200))
-    assert changes == {"min_duration_ms": (100, 200), "shuffle": False}
+    assert protocol_changes(config) == {"min_duration_ms": (100, 200), "shuffle": False}
 
 
 def test_the_user_wins_with_the_default_as_well(compose, task):
     """Who types a value wants it, also where it is the shipped one."""
     config, choices = compose("protocol.median_filter_ms=250", "predictor.max_epochs=500")
-    protocol, changes = plans.make_protocol(config, task, choices)
+    protocol, points = plans.protocol_and_grid(config, task, choices)
     assert (protocol.median_filter_ms, protocol.min_duration_ms) == ((250,), (50,))
-    assert changes == {}
-    points = plans.make_grid(config, task, protocol, choices)
+    assert protocol_changes(config) == {}
     assert {(point.max_epochs, point.lr) for point in points} == {(500, 0.5)}
 
 
 def test_the_task_wins_over_the_predictors_defaults(compose, task):
     config, choices = compose()
-    protocol, _ = plans.make_protocol(config, task, choices)
-    points = plans.make_grid(config, task, protocol, choices)
+    _, points = plans.protocol_and_grid(config, task, choices)
     assert len(points) == 4  # two layers, two initializations, one lr
     assert {(point.max_epochs, point.lr) for point in points} == {(50, 0.5)}
 
 
 def test_a_list_is_searched_and_a_value_is_fixed(compose, task):
     config, choices = compose("protocol=fixed", "predictor=linear", "predictor.lr=[1e-3,1e-4]", "predictor.patience=5")
-    protocol, _ = plans.make_protocol(config, task, choices)
-    points = plans.make_grid(config, task, protocol, choices)
+    _, points = plans.protocol_and_grid(config, task, choices)
     assert [point.lr for point in points] == [1e-3, 1e-4, 1e-3, 1e-4]
     assert {(point.patience, point.max_epochs) for point in points} == {(5, 50)}
 
@@ -170,7 +168,7 @@ def test_bad_options(compose, task, override, sentence):
 
     def check_everything():
         check_options(config)
-        plans.make_grid(config, task, plans.make_protocol(config, task, choices)[0], choices)
+        plans.protocol_and_grid(config, task, choices)
 
     with pytest.raises(UserError, match=sentence):
         check_everything()
@@ -179,7 +177,7 @@ def test_bad_options(compose, task, override, sentence):
 def test_a_tasks_own_postprocessing_may_be_one_value_but_not_any(compose, task):
     config, choices = compose()
     one = replace(task, postprocessing_grid={"median_filter_ms": 150})
-    assert plans.make_protocol(config, one, choices)[0].median_filter_ms == (150,)
+    assert plans.protocol_and_grid(config, one, choices)[0].median_filter_ms == (150,)
     bad = replace(task, postprocessing_grid={"min_duration": ["long"]})
     with pytest.raises(UserError, match=r"event_postprocessing_grid\.min_duration is \['long'\], expected"):
-        plans.make_protocol(config, bad, choices)
+        plans.protocol_and_grid(config, bad, choices)

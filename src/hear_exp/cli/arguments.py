@@ -2,13 +2,41 @@
 
 from __future__ import annotations
 
+import argparse
 from collections.abc import Sequence
+from typing import Any, NoReturn
 
-from hydra._internal.utils import get_args_parser  # the parser that Hydra itself reads sys.argv with
+# Hydra's flags as its documentation lists them, and the keywords with which argparse reads their values.
+_SWITCH: dict[str, Any] = {"action": "store_true"}
+FLAGS: dict[tuple[str, ...], dict[str, Any]] = {
+    ("--help", "-h"): _SWITCH,
+    ("--hydra-help",): _SWITCH,
+    ("--version",): _SWITCH,
+    ("--cfg", "-c"): {},
+    ("--resolve",): _SWITCH,
+    ("--package", "-p"): {},
+    ("--run", "-r"): _SWITCH,
+    ("--multirun", "-m"): _SWITCH,
+    ("--shell-completion", "-sc"): _SWITCH,
+    ("--config-path", "-cp"): {},
+    ("--config-name", "-cn"): {},
+    ("--config-dir", "-cd"): {},
+    ("--experimental-rerun",): {},
+    ("--info", "-i"): {"nargs": "?"},
+}
 
 
 class _Place(str):
     """An argument known by its place: two that read the same are two."""
+
+
+class _UnclearError(Exception):
+    """Arguments that Hydra will complain about, in its own words."""
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise _UnclearError(message)
 
 
 def flags_first(arguments: Sequence[str]) -> list[str]:
@@ -17,8 +45,15 @@ def flags_first(arguments: Sequence[str]) -> list[str]:
     Hydra's parser takes overrides on one side of the flags only; people put ``-m`` wherever they are when they think
     of it. What its parser does not know stays where it is, for Hydra to complain about.
     """
+    parser = _Parser(add_help=False)
+    parser.add_argument("overrides", nargs="*")
+    for names, values in FLAGS.items():
+        parser.add_argument(*names, **values)
     places = [_Place(argument) for argument in arguments]
-    typed, unknown = get_args_parser().parse_known_intermixed_args(places)
+    try:
+        typed, unknown = parser.parse_known_intermixed_args(places)
+    except _UnclearError:
+        return list(arguments)
     if unknown:
         return list(arguments)
     overrides = {id(argument) for argument in typed.overrides}

@@ -6,13 +6,8 @@ import difflib
 import functools
 from collections.abc import Mapping
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
-from hydra import version
-from hydra._internal.config_loader_impl import ConfigLoaderImpl
-from hydra._internal.utils import create_config_search_path
-from hydra.types import RunMode
 from omegaconf import OmegaConf
 
 
@@ -27,22 +22,10 @@ def names_in(group: str) -> list[str]:
     return sorted(path.stem for path in (conf_dir() / group).glob("*.yaml"))
 
 
-@functools.lru_cache(maxsize=256)
-def shipped(group: str, name: str) -> Mapping[str, Any]:
-    """A shipped file of a config group, its defaults list applied by Hydra; empty where there is none of that name.
-
-    Interpolations are left as they stand.
-    """
-    path = conf_dir() / group / f"{name}.yaml"
-    if not path.is_file():
-        return MappingProxyType({})
-    content = read_config(path)
-    if "defaults" in content:  # Hydra takes a tenth of a second over it
-        version.setbase("1.3")
-        loader = ConfigLoaderImpl(create_config_search_path(str(conf_dir())))
-        composed = loader.load_configuration(f"{group}/{name}", overrides=[], run_mode=RunMode.RUN)
-        content = _plain(composed[group])
-    return MappingProxyType(content)
+@functools.lru_cache(maxsize=1)
+def task_configs() -> Mapping[str, Mapping[str, Any]]:
+    """The shipped files of tasks by name, interpolations left as they stand; they have no defaults lists."""
+    return {name: read_config(conf_dir() / "task" / f"{name}.yaml") for name in names_in("task")}
 
 
 def default_groups() -> dict[str, str]:
@@ -67,10 +50,6 @@ def near(option: str) -> str:
 
 def read_config(path: Path) -> dict[str, Any]:
     """A config file as it stands, nothing merged and nothing resolved."""
-    return _plain(OmegaConf.load(path))
-
-
-def _plain(config: Any) -> dict[str, Any]:
-    content = OmegaConf.to_container(config)
+    content = OmegaConf.to_container(OmegaConf.load(path))
     assert isinstance(content, dict)
     return {str(key): value for key, value in content.items()}

@@ -74,7 +74,7 @@ def _run_job(job: Job, config: DictConfig, of_the_job: list[BaseException], full
     typed, started = [str(override) for override in settings.overrides.task], time.time()
     try:
         plain = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
-        job(plain, folder, choices_of_job())  # type: ignore[arg-type]
+        job(plain, folder, choices_of_job(config))  # type: ignore[arg-type]
     except (KeyboardInterrupt, SystemExit) as error:
         if has_begun(folder):
             what = "interrupted" if isinstance(error, KeyboardInterrupt | Interrupted) else "ended"

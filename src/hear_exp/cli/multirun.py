@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -100,7 +100,7 @@ class Jobs(Callback):
             job.hydra.job.id = job.hydra.job.num = number
         HydraConfig.instance().set_config(job)
         try:
-            choices = choices_of_job()
+            choices = choices_of_job(job)
             with open_dict(job):
                 del job["hydra"]
             self._check(OmegaConf.to_container(job, resolve=True, throw_on_missing=True), choices)
@@ -116,20 +116,27 @@ def show_unfinished() -> None:
 
 
 def expand(config: DictConfig) -> list[list[str]]:
-    """The overrides of each job of a sweep; none known for a sweeper that chooses them as it goes.
+    """The overrides of each job of a sweep, in Hydra's order: the product of their values, the last one fastest.
 
-    Raises UserError for a sweep without jobs.
+    None are known for a sweeper that chooses them as it goes. Raises UserError for a sweep without jobs.
     """
-    if not str(config.hydra.sweeper._target_).endswith(f".{BasicSweeper.__name__}"):
+    if not str(config.hydra.sweeper._target_).endswith(".BasicSweeper"):
         return []
     parser = OverridesParser.create(config_loader=GlobalHydra.instance().config_loader())
     params = [f"{name}={value}" for name, value in (config.hydra.sweeper.params or {}).items()]
     overrides = parser.parse_overrides([*params, *config.hydra.overrides.task])
+    if any(override.is_interval_sweep() for override in overrides):
+        return []  # which Hydra's sweeper refuses in its own words
+    axes: dict[str, list[str]] = {}  # one that is given twice keeps its place, and has the values given last
     for override in overrides:
-        if override.is_discrete_sweep() and not list(override.sweep_string_iterator()):
+        values = [override.get_value_element_as_str()] if not override.is_sweep_override() else None
+        axes[override.get_key_element()] = list(override.sweep_string_iterator()) if values is None else values
+        if not axes[override.get_key_element()]:
             raise UserError(f"{override.input_line} matches nothing, so that this sweep has no jobs")
-    (jobs,) = BasicSweeper.split_arguments(overrides, None)
-    return jobs
+    return [
+        [f"{key}={value}" for key, value in zip(axes, values, strict=True)]
+        for values in itertools.product(*axes.values())
+    ]
 
 
 def read_rows(folder: Path) -> list[Row]:

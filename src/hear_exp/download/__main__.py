@@ -18,7 +18,7 @@ from typing import Any
 from omegaconf import OmegaConf
 
 from ..cli.choices import Choices
-from ..cli.configs import names_in, shipped
+from ..cli.configs import task_configs
 from ..cli.edge import start
 from ..cli.run_record import begin
 from ..errors import UserError
@@ -100,7 +100,7 @@ def run(config: dict[str, Any], folder: Path, choices: Choices) -> None:
 
 def hear_tasks() -> list[str]:
     """Names of the tasks that HEAR published, as task=NAME takes them."""
-    return [name for name in names_in("task") if "archives" in shipped("task", name)]
+    return [name for name, content in task_configs().items() if "archives" in content]
 
 
 def chosen_tasks(config: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -116,7 +116,7 @@ def chosen_tasks(config: Mapping[str, Any]) -> list[dict[str, Any]]:
     for name in names:
         if name not in known:
             raise UserError(f"tasks: there is no HEAR task called {name!r}; choose from: {', '.join(known)}")
-        content = OmegaConf.create({"paths": config["paths"], "task": dict(shipped("task", name))})
+        content = OmegaConf.create({"paths": config["paths"], "task": task_configs()[name]})
         resolved: Any = OmegaConf.to_container(content, resolve=True)
         tasks.append(resolved["task"])
     return tasks

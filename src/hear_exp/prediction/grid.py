@@ -13,15 +13,6 @@ from .predictor import Predictor, arguments
 from .protocol import Protocol
 
 
-def apply_task_grid(settings: Mapping[str, Any], task_grid: Mapping[str, Any], chosen: Sequence[str]) -> dict[str, Any]:
-    """The predictor's settings with the task's own over them, except where the user ``chosen`` a value.
-
-    A task's setting that the predictor does not have (max_epochs for knn) has nothing to act on and is left out.
-    """
-    own = {name: value for name, value in task_grid.items() if name in settings and name not in chosen}
-    return {**settings, **own}
-
-
 def expand_grid(kind: type[Predictor], settings: Mapping[str, Any], protocol: Protocol) -> list[Predictor]:
     """Grid points: the product of all lists, in the protocol's order and number.
 

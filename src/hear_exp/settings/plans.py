@@ -4,23 +4,26 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import math
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from omegaconf import OmegaConf
+
 from ..cli.choices import Choices
-from ..cli.configs import names_in, shipped
+from ..cli.composition import composed_file
+from ..cli.configs import conf_dir, default_groups, read_config, task_configs
 from ..embeddings.model_choice import check_model, describe_model
 from ..errors import UserError
 from ..prediction.batches import check_batches
-from ..prediction.grid import apply_task_grid, expand_grid
+from ..prediction.grid import expand_grid
 from ..prediction.predictor import TARGET, Predictor, find_predictor
-from ..prediction.protocol import Protocol, changed_fields, protocol_from_config
+from ..prediction.protocol import Protocol, protocol_from_config
 from ..results.leaderboard import PREDICTOR, PROTOCOL
 from ..tasks.folder import Task, read_task
 from .options import check_options
+from .task_settings import predictor_settings, protocol_changes, with_task_settings
 
 Config = Mapping[str, Any]
 
@@ -42,7 +45,7 @@ def check_job(config: Config, choices: Choices) -> None:
         check_model(describe_model(config))
     tasks = [] if _is_to_be_generated(config) else load_tasks(config, choices, whole=False)
     for task in tasks:
-        make_grid(config, task, make_protocol(config, task, choices)[0], choices)
+        protocol_and_grid(config, task, choices)
     if not tasks:
         _expand(config["predictor"], protocol_from_config(config["protocol"]))
 
@@ -53,9 +56,9 @@ def make_plans(config: Config, folder: Path, choices: Choices) -> list[Plan]:
     tasks = load_tasks(config, choices)
     plans = []
     for task in tasks:
-        protocol, changes = make_protocol(config, task, choices)
+        protocol, points = protocol_and_grid(config, task, choices)
         where = folder if len(tasks) == 1 else folder / "parts" / task.name
-        plans.append(Plan(task, protocol, changes, make_grid(config, task, protocol, choices), where))
+        plans.append(Plan(task, protocol, protocol_changes(config), points, where))
     for plan in plans:
         plan.folder.mkdir(parents=True, exist_ok=True)
     return plans
@@ -116,8 +119,7 @@ def _with_own_settings(task: Task, choice: Config) -> Task:
     Those settings are in the config file of the task, and hold for its folder too when that is given by its path.
     """
     if "archives" not in choice and not choice.get("demo"):
-        all_shipped = (shipped("task", name) for name in names_in("task"))
-        choice = next((found for found in all_shipped if found.get("task_name") == task.name), {})
+        choice = next((found for found in task_configs().values() if found.get("task_name") == task.name), {})
     own = task.early_stop_on_score
     return dataclasses.replace(
         task,
@@ -132,7 +134,7 @@ def _load_embedded_task(config: Config, choices: Choices, whole: bool) -> Task:
     if not path:
         raise UserError("embeddings=heareval needs the folder that heareval wrote: embeddings.path=OUT/MODEL/TASK")
     for group in ("model", "task"):
-        if choices.touch(group):
+        if choices.touch(group) or _is_set_elsewhere(config, group):
             raise UserError(
                 f"{group} has no effect with embeddings=heareval: model and task are those of {path} "
                 "(embeddings.model=NAME names the model in the results)"
@@ -142,6 +144,14 @@ def _load_embedded_task(config: Config, choices: Choices, whole: bool) -> Task:
     from ..embeddings.heareval import read_embedded_task
 
     return read_embedded_task(Path(path))
+
+
+def _is_set_elsewhere(config: Config, group: str) -> bool:
+    """Whether a file of the user's sets something in ``group``, which embeddings=heareval has decided."""
+    of_heareval = {**read_config(conf_dir() / "embeddings" / "heareval.yaml"), "embeddings": config["embeddings"]}
+    decided: Any = OmegaConf.to_container(OmegaConf.create(of_heareval), resolve=True)
+    expected = {**composed_file(group, default_groups()[group]), **decided[group]}
+    return any(name not in expected or value != expected[name] for name, value in config[group].items())
 
 
 def _read_once(folder: Path, needs_audio: bool = True) -> Task:
@@ -160,36 +170,16 @@ def _read(folder: Path, needs_audio: bool, seen: tuple[tuple[str, int, int, int]
 # Protocol and grid ------------------------------------------------------------------------------------------
 
 
-def make_protocol(config: Config, task: Task, choices: Choices) -> tuple[Protocol, dict[str, Any]]:
-    """The protocol with the task's postprocessings over it, and the fields the user changed from the shipped one."""
-    chosen = protocol_from_config(config["protocol"])
-    published = shipped("protocol", chosen.name)
-    changes = changed_fields(chosen, protocol_from_config(published)) if published else {}
-    set_by_user = {*choices.options_in("protocol"), *changes}
-    grid = task.postprocessing_grid
-    own: dict[str, Any] = {
-        field: _times(task, name, grid[name])
-        for name, field in (("median_filter_ms", "median_filter_ms"), ("min_duration", "min_duration_ms"))
-        if name in grid and field not in set_by_user
-    }
-    return dataclasses.replace(chosen, **own), changes
+def protocol_and_grid(config: Config, task: Task, choices: Choices) -> tuple[Protocol, list[Predictor]]:
+    """The protocol and the grid points of ``task``, whose own settings win over what nobody chose."""
+    config = with_task_settings(config, task, choices)
+    protocol = protocol_from_config(config["protocol"])
+    return protocol, make_grid(config, task, protocol)
 
 
-def _times(task: Task, name: str, value: Any) -> tuple[float, ...]:
-    values = tuple(value) if isinstance(value, list | tuple) else (value,)
-    good = [not isinstance(v, bool) and isinstance(v, int | float) and 0 <= v < math.inf for v in values]
-    if not values or not all(good):
-        raise UserError(
-            f"{task.folder}: event_postprocessing_grid.{name} is {value!r}, expected milliseconds from 0 up"
-        )
-    return values
-
-
-def make_grid(config: Config, task: Task, protocol: Protocol, choices: Choices) -> list[Predictor]:
-    """The grid points to search, the task's own settings in the place of defaults the user did not touch."""
-    chosen: Sequence[str] = sorted(choices.options_in("predictor"))
-    predictor = apply_task_grid(config["predictor"], task.predictor_grid, chosen)
-    points = _expand(predictor, protocol)
+def make_grid(config: Config, task: Task, protocol: Protocol) -> list[Predictor]:
+    """The grid points to search, of a config that has the task's own settings in it."""
+    points = _expand(config["predictor"], protocol)
     check_batches(task, protocol, points)
     for point in points:
         point.check_precision(config["trainer"]["precision"])
@@ -204,6 +194,6 @@ def _expand(predictor: Mapping[str, Any], protocol: Protocol) -> list[Predictor]
 
 def published_points(task: Task) -> list[dict[str, Any]]:
     """The grid points that the published scores of ``task`` come from, or would."""
-    protocol = protocol_from_config(shipped("protocol", PROTOCOL))
-    points = _expand(apply_task_grid(shipped("predictor", PREDICTOR), task.predictor_grid, []), protocol)
+    settings, protocol = composed_file("predictor", PREDICTOR), composed_file("protocol", PROTOCOL)
+    points = _expand({**settings, **predictor_settings(task, settings)}, protocol_from_config(protocol))
     return [point.hyperparameters for point in points]

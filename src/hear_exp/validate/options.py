@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from ..cli.choices import Choices
@@ -17,17 +16,11 @@ _GROUPS = ("model", "trainer", "validate", "paths", "hydra")
 
 def check(config: Mapping[str, Any], choices: Choices) -> None:
     """Raises UserError for a validation that cannot work, or an option that has no effect on one."""
-    _check_overrides(choices.overrides)
+    for override in choices.typed_outside(*_GROUPS):
+        raise UserError(f"{override} has no effect on a validation; it takes options of {', '.join(_GROUPS)}")
     _check_limits(config["validate"])
     check_accelerator(config)
     describe_model(config)  # whether it is there is for the validation to report
-
-
-def _check_overrides(overrides: Sequence[str]) -> None:
-    for override in overrides:
-        match = re.match(r"[+~]*(\w+)", override)
-        if match and match.group(1) not in _GROUPS:
-            raise UserError(f"{override} has no effect on a validation; it takes options of {', '.join(_GROUPS)}")
 
 
 def _check_limits(limits: Mapping[str, Any]) -> None:

@@ -27,6 +27,23 @@ def commands_of(document: str) -> list[Command]:
     return sorted(_commands((PROJECT / document).read_text(encoding="utf-8")), key=lambda command: command.line)
 
 
+def blocks_of(document: str, language: str) -> list[str]:
+    """The code blocks of a document that are in ``language``."""
+    text = (PROJECT / document).read_text(encoding="utf-8")
+    return re.findall(rf"(?ms)^```{language}\n(.*?)^```", text)
+
+
+def write_heads(folder: Path) -> None:
+    """The predictors of docs/predictors.md, as its text tells a reader to write them."""
+    (module,) = blocks_of("docs/predictors.md", "python")
+    (folder / "my_heads.py").write_text(module)
+    configs = folder / "my_configs" / "predictor"
+    configs.mkdir(parents=True, exist_ok=True)
+    for content in blocks_of("docs/predictors.md", "yaml"):
+        name = content.split()[1]
+        (configs / f"{name}.yaml").write_text(content)
+
+
 def _commands(text: str) -> Iterator[Command]:
     lines = text.splitlines()
     fenced = False

@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 from archive_server import pack
 from command_server import CommandServer
-from documented import DOCUMENTS, PROJECT, Command, commands_of
+from documented import DOCUMENTS, PROJECT, Command, commands_of, write_heads
 from test_slurm import slurm_answers
 from tiny import write_task, write_wav
 
@@ -68,6 +68,7 @@ def place(tmp_path_factory, server) -> Path:
     config = (PROJECT / "conf/model/hear.yaml").read_text()
     config = re.sub(r"(?m)^module: .*$", "module: my_package", re.sub(r"(?m)^name: .*$", "name: NAME", config))
     (folder / "my_configs/model/NAME.yaml").write_text(config)
+    write_heads(folder)
     pytest.importorskip("transformers")
     importlib.import_module("tiny_checkpoint").save(folder / "tiny_wav2vec2")
     _archives(folder)

@@ -113,6 +113,13 @@ def remember_imported(modules: Modules) -> None:
         _digest_as_imported(name, file)
 
 
+def edited_since_import(modules: Modules) -> list[Path]:
+    """The local files that are not any more as this process imported them."""
+    return [
+        file for name, file in modules.local.items() if _imported.get(name, (None, ""))[1] not in ("", _digest(file))
+    ]
+
+
 def source_digest(local: Mapping[str, Path]) -> str:
     """Digest of local modules (name -> file): of the whole package that one is in, data files too, else of its file."""
     names = {file: name for name, file in local.items()}

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..embeddings.local_modules import modules_of
-from ..embeddings.model_identity import version_of
 from ..files import file_digest, json_digest
 from ..tasks.folder import content_digest
 from ..versions import installed_version
+from .own_code import code_of
 from .predictor import Predictor, class_name
 
 if TYPE_CHECKING:
@@ -57,7 +55,7 @@ def run_identity(problem: Problem, points: Sequence[Predictor]) -> Identity:
         "precision": problem.precision,
         "versions": {name: version for name in ("hear_exp", *PACKAGES) if (version := installed_version(name))},
         "code": _code(),
-        "predictor_code": _code_of(type(points[0])),
+        "predictor_code": code_of(type(points[0])),
     }
     return Identity(json.loads(json.dumps(settings)))
 
@@ -76,10 +74,3 @@ def _code() -> str:
     package = Path(__file__).parents[1]
     files = sorted(package.rglob("*.py"))
     return json_digest([[path.relative_to(package).as_posix(), file_digest(path)] for path in files])[:16]
-
-
-def _code_of(predictor: type[Predictor]) -> str:
-    """The version of a predictor's module, and a digest of all local code that it takes in; ours is in ``_code``."""
-    module = sys.modules[predictor.__module__]
-    own = module.__name__.partition(".")[0] == __name__.partition(".")[0]
-    return "" if own else version_of(module, modules_of(module))

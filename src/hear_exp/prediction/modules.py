@@ -56,7 +56,8 @@ class PredictorModule(pl.LightningModule, ABC):
 
     def forward(self, embeddings: torch.Tensor) -> torch.Tensor:
         """The network's outputs (rows, labels)."""
-        return self.network(embeddings)
+        outputs: torch.Tensor = self.network(embeddings)
+        return outputs
 
     def loss(self, logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
         """The predictor's loss; targets uint8 (rows, labels)."""

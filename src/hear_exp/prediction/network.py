@@ -48,4 +48,5 @@ class PredictorNetwork(nn.Module):
 
     def forward(self, embeddings: torch.Tensor) -> torch.Tensor:
         """Logits (rows, labels) of embeddings (rows, dim)."""
-        return self.layers(embeddings)
+        logits: torch.Tensor = self.layers(embeddings)
+        return logits

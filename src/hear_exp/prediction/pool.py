@@ -127,7 +127,8 @@ class _Worker:
         """Its next message: what it had said before it died comes first."""
         try:
             if self.pipe.poll():
-                return self.pipe.recv()
+                kind, content = self.pipe.recv()
+                return kind, content
         except (EOFError, OSError) as error:  # its end is closed, or closed in the middle of a message
             raise self._died() from error
         raise self._died()
@@ -164,7 +165,9 @@ class Here(Generic[Shared, Job, Outcome]):
         return outcomes
 
 
-def make_pool(work: Work[Shared, Job, Outcome], shared: Shared, workers: int) -> Pool | Here:
+def make_pool(
+    work: Work[Shared, Job, Outcome], shared: Shared, workers: int
+) -> Pool[Shared, Job, Outcome] | Here[Shared, Job, Outcome]:
     """Processes for more than one worker; one needs none."""
     return Pool(work, shared, workers) if workers > 1 else Here(work, shared)
 

@@ -31,7 +31,8 @@ class Problem:
 
     def targets(self) -> np.ndarray:
         """Targets of all rows, uint8 (rows, labels), mapped copy-on-write."""
-        return np.load(self.targets_path, mmap_mode="c")
+        targets: np.ndarray = np.load(self.targets_path, mmap_mode="c")
+        return targets
 
     def reference(self, split: str) -> Events:
         """Clip name -> annotated events of a split, in the cache's order of clips."""

@@ -18,6 +18,7 @@ from .fit import run_fit, run_test
 from .fit_doubts import fit_doubts
 from .fit_store import FitStore
 from .outcome import FitJob, FitOutcome
+from .own_code import check_unchanged
 from .pool import DeadWorkerError, make_pool
 from .predictor import Predictor
 from .problem import Problem
@@ -57,6 +58,7 @@ def search(
     rows = {split.name: len(problem.embeddings.split_range(split.name)) for split in problem.task.splits}
     check_batches(problem.task, problem.protocol, points, rows)
     check_range(problem)
+    check_unchanged(type(points[0]))
     triples = folds(problem.task)
     jobs = [FitJob(i, point, 0, triples[0], test=False) for i, point in enumerate(points)]
     with _Runner(problem, workers, len(jobs) + len(triples) - 1, on_fit, on_progress, store) as run:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..files import replacing, write_json
 from ..lenient import only_warn
+from ..prediction.predictor import class_name
 
 if TYPE_CHECKING:
     from ..prediction.outcome import TestOutcome
@@ -82,14 +83,19 @@ def write_curves(folder: Path, outcome: SearchOutcome) -> None:
 
 
 def write_predictor(folder: Path, outcome: SearchOutcome) -> None:
-    """Write predictor.pt: the winner's hyperparameters and, per test split, its best epoch's weights, if it has any."""
+    """Write predictor.pt: the winner's class, hyperparameters and weights, a set per test split, if it has any."""
     if not any(fit.weights for fit in outcome.folds):
         return
     import torch
 
-    weights = {
-        fit.job.fold.test: {name: torch.from_numpy(array) for name, array in fit.weights.items()}
-        for fit in outcome.folds
+    predictor = outcome.folds[0].job.predictor
+    content = {
+        "predictor": class_name(type(predictor)),
+        "hyperparameters": predictor.hyperparameters,
+        "weights": {
+            fit.job.fold.test: {name: torch.from_numpy(array) for name, array in fit.weights.items()}
+            for fit in outcome.folds
+        },
     }
     with replacing(Path(folder) / "predictor.pt", "wb") as file:
-        torch.save({"hyperparameters": dict(outcome.folds[0].job.hyperparameters), "weights": weights}, file)
+        torch.save(content, file)

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
+from ..prediction.predictor import class_name
 from ..scoring.scores import higher_is_better
 from ..versions import installed_version
 from .averages import deviation, mean
@@ -98,6 +99,7 @@ def _differing(
         protocol=problem.protocol.name,
         protocol_changes=protocol_changes,
         predictor=predictor,
+        predictor_class=class_name(type(outcome.grid[0].job.predictor)),
         points=[fit.job.hyperparameters for fit in outcome.grid],
         published_points=published_points,
         precision=problem.precision,

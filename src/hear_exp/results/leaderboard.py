@@ -45,6 +45,7 @@ TASKS: Mapping[tuple[str, str], tuple[str, str, str]] = MappingProxyType(
 
 
 PROTOCOL, PREDICTOR, PRECISION = "hear2021", "mlp", "32-true"  # of the published scores
+PREDICTOR_CLASS = "hear_exp.prediction.mlp.MLP"
 
 
 @dataclass(frozen=True)
@@ -94,6 +95,7 @@ def differences(
     protocol: str,
     protocol_changes: Mapping[str, Any],
     predictor: str,
+    predictor_class: str = PREDICTOR_CLASS,
     points: Sequence[Mapping[str, Any]],
     published_points: Sequence[Mapping[str, Any]],
     precision: str,
@@ -106,6 +108,7 @@ def differences(
         protocol: the protocol's name.
         protocol_changes: fields of it that were changed.
         predictor: the predictor's name.
+        predictor_class: the dotted name of its class, which somebody's own predictor may have under the same name.
         points: the grid points that were searched.
         published_points: those that were searched for the published scores of the task.
         precision: of the predictor's training, in Lightning's words.
@@ -121,6 +124,8 @@ def differences(
         found.append(f"changed in the protocol: {', '.join(protocol_changes)}")
     if predictor != PREDICTOR:
         found.append(f"predictor {predictor}, published: {PREDICTOR}")
+    elif predictor_class != PREDICTOR_CLASS:
+        found.append(f"predictor {predictor} is a {predictor_class}, published: {PREDICTOR_CLASS}")
     elif protocol == PROTOCOL and not protocol_changes:  # else its grid is another one anyway
         names = sorted({name for point in (*points, *published_points) for name in point})
         changed = [name for name in names if _values(points, name) != _values(published_points, name)]

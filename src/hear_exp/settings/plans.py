@@ -18,6 +18,7 @@ from ..embeddings.model_choice import check_model, describe_model
 from ..errors import UserError
 from ..prediction.batches import check_batches
 from ..prediction.grid import expand_grid
+from ..prediction.own_code import remember_code
 from ..prediction.predictor import TARGET, Predictor, find_predictor
 from ..prediction.protocol import Protocol, protocol_from_config
 from ..results.leaderboard import PREDICTOR, PROTOCOL
@@ -189,7 +190,9 @@ def make_grid(config: Config, task: Task, protocol: Protocol) -> list[Predictor]
 def _expand(predictor: Mapping[str, Any], protocol: Protocol) -> list[Predictor]:
     """The grid points of a predictor's config."""
     settings = {name: value for name, value in predictor.items() if name not in ("name", TARGET)}
-    return expand_grid(find_predictor(predictor.get(TARGET)), settings, protocol)
+    kind = find_predictor(predictor.get(TARGET))
+    remember_code(kind)
+    return expand_grid(kind, settings, protocol)
 
 
 def published_points(task: Task) -> list[dict[str, Any]]:

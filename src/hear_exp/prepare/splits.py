@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from ..errors import UserError
+from ..errors import UserError, listed
 
 TRAIN_VALID_TEST = ("train", "valid", "test")
 ALIASES = {
@@ -66,7 +66,7 @@ def make_splits(
         named = [_CANONICAL[split.lower()] for split in given]
         if missing := {"train", "test"} - set(named):
             raise UserError(
-                f"the given splits are {_listed(sorted(set(given)))}, without {' and '.join(sorted(missing))}; "
+                f"the given splits are {_quoted(set(given))}, without {' and '.join(sorted(missing))}; "
                 "a task has train, valid and test (valid is drawn from train where it is missing)"
             )
         if "valid" not in named:
@@ -76,7 +76,7 @@ def make_splits(
     names = tuple(sorted(set(named)))
     if len(names) < 3:
         raise UserError(
-            f"the given folds are {_listed(sorted(set(given)))}: {len(names)}, but k-fold needs at least 3 "
+            f"the given folds are {_quoted(set(given))}: {len(names)}, but k-fold needs at least 3 "
             f"(train, valid and test); splits that are no folds are called {', '.join(TRAIN_VALID_TEST)}"
         )
     return Splits("presplit_kfold", names, tuple(named))
@@ -246,7 +246,7 @@ def _fold_names(given: Sequence[str]) -> list[str]:
         return [f"fold{int(name):02d}" for name in given]
     clean = {name: re.sub(r"[^\w.-]+", "_", name).lstrip(".") for name in set(given)}
     if len(set(clean.values())) < len(clean) or not all(clean.values()):
-        raise UserError(f"folds {_listed(sorted(clean))}: not fit for file names; use letters, digits, _ and -")
+        raise UserError(f"folds {_quoted(clean)}: not fit for file names; use letters, digits, _ and -")
     return [clean[name] for name in given]
 
 
@@ -258,6 +258,5 @@ def groups_in_two_splits(groups: Sequence[str], splits: Sequence[str]) -> list[s
     )
 
 
-def _listed(values: Sequence[str], at_most: int = 8) -> str:
-    more = f", ... ({len(values)} in all)" if len(values) > at_most else ""
-    return ", ".join(repr(value) for value in values[:at_most]) + more
+def _quoted(names: Iterable[str]) -> str:
+    return listed([repr(name) for name in sorted(names)], first=8)

@@ -160,7 +160,7 @@ def _grid(problem: Problem, outcome: SearchOutcome, result: Result) -> Any:
                 fontsize=8,
                 color=GREY,
             )
-    varied = [settings({name: points[i][name] for name in varying}) or f"point {i}" for i in shown]
+    varied = [settings({name: points[i][name] for name in varying}) or f"grid point {i}" for i in shown]
     names = [label_text(text, LINE_LENGTH) for text in varied]
     axes.set_yticks(range(len(shown)), names, parse_math=False)
     axes.set_ylim(len(shown) - 0.4, -0.6)

@@ -160,27 +160,26 @@ def _fold(fit: FitOutcome) -> FoldResult:
     return FoldResult(
         test_split=fit.tested.split,
         scores={name: defined(value) for name, value in fit.tested.scores.items()},
-        validation_score=defined(fit.validation_score),
-        validation_loss=defined(fit.validation_loss),
-        epoch=fit.epoch,
-        epochs_run=fit.epochs_run,
-        stopped_by=fit.stopped_by,
         postprocessing=dataclasses.asdict(post) if post is not None else None,
-        seconds=round(fit.seconds, 3),
         undefined=dict(fit.tested.undefined),
+        **_course(fit),
     )
 
 
 def _grid_point(fit: FitOutcome) -> GridResult:
-    return GridResult(
-        hyperparameters=dict(fit.job.hyperparameters),
-        validation_score=defined(fit.validation_score),
-        validation_loss=defined(fit.validation_loss),
-        epoch=fit.epoch,
-        epochs_run=fit.epochs_run,
-        stopped_by=fit.stopped_by,
-        seconds=round(fit.seconds, 3),
-    )
+    return GridResult(hyperparameters=dict(fit.job.hyperparameters), **_course(fit))
+
+
+def _course(fit: FitOutcome) -> dict[str, Any]:
+    """How a fit went: what FoldResult and GridResult have in common."""
+    return {
+        "validation_score": defined(fit.validation_score),
+        "validation_loss": defined(fit.validation_loss),
+        "epoch": fit.epoch,
+        "epochs_run": fit.epochs_run,
+        "stopped_by": fit.stopped_by,
+        "seconds": round(fit.seconds, 3),
+    }
 
 
 def _versions() -> dict[str, str]:

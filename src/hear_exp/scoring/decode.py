@@ -10,6 +10,7 @@ import numpy as np
 
 from .event import Event
 
+THRESHOLD = 0.5  # probability that an active frame exceeds
 EVENT_ENDS = ("last_frame", "next_frame")
 MEDIAN_WIDTHS = ("as_computed", "odd")
 
@@ -34,23 +35,21 @@ def decode_grid(
     labels: Sequence[str],
     postprocessings: Sequence[Postprocessing],
     *,
-    threshold: float = 0.5,
     event_end: str = "last_frame",
     median_widths: str = "as_computed",
 ) -> list[tuple[Event, ...]]:
     """Events of one clip, for each of several postprocessings; those of one median width share its work.
 
     For each label: a median filter along time, round(median_filter_ms / mean hop) frames wide and reflecting
-    at the clip's ends; frames strictly above the threshold are active; each run of active frames is an event
+    at the clip's ends; frames strictly above THRESHOLD are active; each run of active frames is an event
     from its first to its last frame's timestamp, kept if that is at least min_duration_ms long. The defaults
     are the HEAR 2021 rule. A clip of one frame has no hop: it is not filtered, and its events have length 0.
 
     Args:
-        probabilities: (frames, labels) float; compared with the threshold in this dtype.
+        probabilities: (frames, labels) float.
         timestamps_ms: (frames,) strictly ascending.
         labels: the vocabulary.
         postprocessings: filter widths and minimum durations.
-        threshold: probability that an active frame exceeds.
         event_end: ``last_frame``: the last active frame's timestamp, so that a single frame has length 0.
             ``next_frame``: one mean hop later.
         median_widths: ``as_computed``: even widths too, which shift events by half a frame.
@@ -66,8 +65,7 @@ def decode_grid(
     _choice("event_end", event_end, EVENT_ENDS)
     _choice("median_widths", median_widths, MEDIAN_WIDTHS)
     hop_ms = float(np.mean(np.diff(timestamps_ms))) if len(timestamps_ms) > 1 else 0.0
-    # float(): NumPy compares with a Python float in the array's own dtype, so float32 stays float32.
-    active = probabilities > float(threshold)
+    active = probabilities > THRESHOLD  # compared in the array's own dtype, so that float32 stays float32
     runs_by_width: dict[int, _Runs] = {}
     events = []
     for postprocessing in postprocessings:

@@ -7,20 +7,36 @@ import logging
 import signal
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
-import torch
 
 sys.path.insert(0, str(Path(__file__).parent))  # tiny, tiny_model and fabricated; also for tests in subfolders
 
 from hear_exp.cli import edge as cli
 from hear_exp.cli.choices import Choices
-from hear_exp.prediction.problem import Problem
+
+if TYPE_CHECKING:  # the process that hands the tests out to workers need not import torch
+    from hear_exp.prediction.problem import Problem
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # a shell's background job: its children could not be interrupted
     signal.signal(signal.SIGINT, signal.default_int_handler)
-torch.set_num_threads(1)  # tiny tensors: threads that wait for one another on a busy machine cost seconds
+
+
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
+    """None for one file, which ends before workers have begun, nor where a person looks on; else as xdist does."""
+    files = {test.split("::")[0] for test in config.getoption("file_or_dir")}
+    one_file = len(files) == 1 and files.pop().endswith(".py")
+    looks_on = config.getoption("capture") == "no" or config.getoption("trace")
+    return 0 if one_file or looks_on else None
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _one_thread():
+    """Tiny tensors: threads that wait for one another on a busy machine cost seconds."""
+    import torch
+
+    torch.set_num_threads(1)
 
 
 @pytest.fixture(autouse=True)

@@ -11,6 +11,8 @@ from hear_exp.__main__ import run
 from hear_exp.download.__main__ import hear_tasks
 from hear_exp.results.result import read_result
 
+pytestmark = pytest.mark.slow
+
 SHARED = Path(__file__).parents[2] / "shared" / "data" / "hear_task_metadata.json"
 KNN = ["predictor=knn", "predictor.k=3"]
 MLP = ["predictor.hidden_layers=1", "predictor.hidden_dim=16", "predictor.lr=1e-2", "predictor.max_epochs=50"]

@@ -5,6 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from hear_exp.cli.configs import names_in
 
 MAIN = "import sys; sys.argv[0] = 'hear_exp'; from hear_exp.console import main; main()"
@@ -15,6 +17,7 @@ def test_the_command_is_declared():
     assert 'hear_exp = "hear_exp.console:main"' in text
 
 
+@pytest.mark.slow
 def test_completion_answers_without_anything_heavy(tmp_path):
     def complete(line: str) -> tuple[set[str], str]:
         done = subprocess.run(

@@ -24,6 +24,8 @@ from tiny import write_task, write_wav
 
 from hear_exp.tasks.demo import DEMO_VERSION
 
+pytestmark = pytest.mark.slow
+
 CORPORA = PROJECT.parent / "shared" / "data" / "corpora"
 QUICK = ("search.workers=1", "protocol.grid_points=1")
 QUICK_FIT = ("predictor.max_epochs=2", "predictor.check_val_every_n_epoch=1")

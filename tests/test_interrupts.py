@@ -13,6 +13,8 @@ import pytest
 SLEEPS = "import pathlib, time\npathlib.Path('ready').touch()\ntime.sleep(60)\n"
 CLEANS_UP_SLOWLY = """
 import pathlib, time
+
+pytestmark = pytest.mark.slow
 try:
     pathlib.Path("ready").touch()
     time.sleep(60)

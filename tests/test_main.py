@@ -126,6 +126,7 @@ def test_scores_that_cannot_be_written_are_shown(small, monkeypatch, capfd):
     assert "No space left on device" in printed
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "why_not"),
     [

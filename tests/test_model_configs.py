@@ -15,6 +15,8 @@ from hear_exp.embeddings.encoder import Encoder, import_module
 from hear_exp.errors import UserError
 from hear_exp.settings.objects import describe_model
 
+pytestmark = pytest.mark.slow
+
 PROJECT = Path(__file__).parents[1]
 NAMES = sorted(path.stem for path in (PROJECT / "conf" / "model").glob("*.yaml"))
 LISTED = [name for name in NAMES if "leaderboard" in OmegaConf.load(PROJECT / "conf" / "model" / f"{name}.yaml")]

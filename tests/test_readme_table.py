@@ -169,6 +169,7 @@ def test_markers_are_there_once(tmp_path, text):
         marked.between(tmp_path / "a.md", "table: a")
 
 
+@pytest.mark.slow
 def test_scripts_run_as_programs():
     import subprocess
 

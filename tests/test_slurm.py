@@ -7,6 +7,8 @@ import sys
 
 import pytest
 
+pytestmark = pytest.mark.slow
+
 
 def slurm_answers() -> bool:
     if not shutil.which("sbatch"):

@@ -15,6 +15,8 @@ from hear_exp.results.leaderboard import TASKS, published_scores
 from hear_exp.scoring.scores import SCORES, score_kind
 from hear_exp.settings import plans
 
+pytestmark = pytest.mark.slow
+
 DOC = Path(__file__).parents[1] / "docs" / "tasks.md"
 # As HEAR published them: (archives, folds (1: train, valid and test), primary score, leaderboard's metric)
 PUBLISHED = {

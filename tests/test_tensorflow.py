@@ -15,6 +15,8 @@ from hear_exp.tasks.folder import read_task  # noqa: E402
 from hear_exp.validate.checks import Subject, run_checks  # noqa: E402
 from hear_exp.validate.conduct import CHECKS  # noqa: E402
 
+pytestmark = pytest.mark.slow
+
 MODEL = Model("tiny_tf", "tiny_tf_model")
 AUDIO = np.random.default_rng(0).normal(0, 0.1, (3, 8000)).astype(np.float32)
 

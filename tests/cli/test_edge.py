@@ -33,6 +33,7 @@ def test_there_is_a_config_in_every_group():
     assert {("model", "logmel"), ("task", "custom"), ("predictor", "knn"), ("protocol", "fixed")} <= set(CONFIGS)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("group", GROUPS)
 def test_every_shipped_config_composes(group):
     with initialize_config_dir(version_base="1.3", config_dir=str(conf_dir())):

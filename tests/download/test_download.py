@@ -128,6 +128,7 @@ def test_goes_on_after_giving_up(server, fetch, packed):
     assert left() == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGKILL, -9)])
 def test_a_signal_keeps_what_has_arrived(server, fetch, tmp_path, packed, number, status):
     """A real process, a real signal; the same command goes on where it stopped."""
@@ -155,6 +156,7 @@ def test_a_signal_keeps_what_has_arrived(server, fetch, tmp_path, packed, number
     assert read_task(TARGET).name == "tiny"
 
 
+@pytest.mark.slow
 def test_two_processes_download_once(server, tmp_path):
     server.slow_s = 0.3
     command = [sys.executable, "-m", "hear_exp.download", f"paths.root={tmp_path}", *from_(server)]

@@ -1,5 +1,6 @@
 """Any value of a download's option is taken, or a sentence."""
 
+import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
@@ -11,6 +12,7 @@ DEFAULTS |= {"record": "", "attempts": 8, "pause_s": 1}
 VALUES = st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=4), st.lists(st.integers()))
 
 
+@pytest.mark.slow
 @settings(max_examples=60, derandomize=True, deadline=None)
 @given(st.sampled_from(["resample", "yes", "ask_above_gb", "attempts", "pause_s"]), VALUES)
 @example("pause_s", float("nan"))

@@ -94,6 +94,7 @@ MANY = settings(derandomize=True, deadline=None, suppress_health_check=[HealthCh
 FIELDS = st.sampled_from([0, 100, 108, 124, 136, 148, 156, 157, 257, 345, 512, 1024])
 
 
+@pytest.mark.slow
 @settings(
     max_examples=150, derandomize=True, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )

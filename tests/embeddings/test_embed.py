@@ -304,6 +304,7 @@ def test_killed_run_is_resumed_by_clip(tmp_path, calls, monkeypatch):
     assert files_of(tmp_path / "cache") == files_of(tmp_path / "uninterrupted")
 
 
+@pytest.mark.slow
 def test_two_processes_compute_each_clip_once(tmp_path, calls):
     folder, go = write_task(tmp_path / "task", "multilabel"), tmp_path / "go"
     ready = [tmp_path / "ready0", tmp_path / "ready1"]
@@ -322,6 +323,7 @@ def test_two_processes_compute_each_clip_once(tmp_path, calls):
     assert files_of(tmp_path / "cache") == files_of(tmp_path / "alone")
 
 
+@pytest.mark.slow
 def test_the_one_that_waits_goes_on_where_the_killed_one_stopped(tmp_path, calls):
     folder, root = write_task(tmp_path / "task", "multilabel"), tmp_path / "cache"
     ready, go = [tmp_path / "ready0", tmp_path / "ready1"], [tmp_path / "go0", tmp_path / "go1"]

@@ -362,6 +362,7 @@ def test_options_without_effect_are_refused(scenes, compose):
         load_task(*compose("embeddings=heareval"))
 
 
+@pytest.mark.slow
 def test_a_run_is_named_after_the_folder(scenes, tmp_path):
     command = [sys.executable, "-m", "hear_exp", f"paths.root={tmp_path}", "logger=none", "predictor=knn"]
     command += ["predictor.k=1", "search.workers=1", "embeddings=heareval", f"embeddings.path={scenes}"]

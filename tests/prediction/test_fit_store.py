@@ -200,6 +200,7 @@ if __name__ == "__main__":
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["multiclass", "events"])
 def test_a_killed_search_goes_on_where_it_was(kind, tmp_path, caplog, monkeypatch):
     """Killed after three fits; only the others are done, and the outcome is that of an uninterrupted search."""

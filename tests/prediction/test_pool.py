@@ -154,6 +154,7 @@ if __name__ == "__main__":
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc").is_dir(), reason="looks processes up in /proc")
 def test_workers_end_with_a_parent_that_is_killed(tmp_path):
     """Nobody tells them: SIGKILL leaves the parent no time."""

@@ -1,3 +1,5 @@
+"""The whole of prepare: its command, from recordings and tables to task folders."""
+
 import json
 import os
 import signal
@@ -412,6 +414,7 @@ def test_what_a_killed_process_left_is_removed_when_it_is_old(tmp_path, go):
         assert building not in (old, fresh)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_leaves_no_half_folder(tmp_path, number):
     tree(tmp_path / "rec", clips=3)

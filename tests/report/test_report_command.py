@@ -1,3 +1,5 @@
+"""The command that compares runs: its table, results.csv and picture, on results of any age and form."""
+
 from __future__ import annotations
 
 import csv

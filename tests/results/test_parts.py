@@ -38,6 +38,7 @@ def test_beehive_needs_both_parts(compose, tmp_path):
         plans.load_tasks(config, overrides)
 
 
+@pytest.mark.slow
 def test_beehive_is_run_part_by_part_and_averaged(start, tmp_path):
     from hear_exp.__main__ import run
     from hear_exp.report.runs import find_runs

@@ -165,6 +165,7 @@ json_values = st.recursive(
 )
 
 
+@pytest.mark.slow
 @settings(
     derandomize=True, deadline=None, max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )

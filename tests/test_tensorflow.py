@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import torch
 
 tensorflow = pytest.importorskip("tensorflow")
 
@@ -87,7 +88,6 @@ def test_memory_errors():
 
 
 def test_what_is_not_a_module(monkeypatch):
-    import torch
 
     with pytest.raises(UserError, match=r"load_model returned int, expected a torch.nn.Module or a tf.Module"):
         backend_of(5, torch.device("cpu"))
@@ -98,7 +98,6 @@ def test_what_is_not_a_module(monkeypatch):
 
 
 def test_keras_models_are_modules():
-    import torch
 
     model = tensorflow.keras.Sequential([tensorflow.keras.layers.Dense(2)])
     assert backend_of(model, torch.device("cpu")).module_class == "tf.Module"

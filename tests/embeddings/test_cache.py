@@ -298,6 +298,21 @@ def test_killed_at_any_step_of_the_end_nothing_is_computed_again(tmp_path, monke
     assert expected is None or set(expected) == {EMBEDDINGS, TIMESTAMPS, "manifest.json", "key.json", "versions.json"}
 
 
+def test_an_end_that_was_begun_with_another_shape_is_not_gone_on_with(entry, monkeypatch, caplog):
+    """A model whose dimension changes without its key, killed before the entry was whole."""
+    replace, writer = os.replace, entry.writer(DIM, timestamps=True)
+    append_missing(writer)
+    monkeypatch.setattr(os, "replace", dying_after(4, replace))
+    with pytest.raises(Killed):
+        writer.finish(ORDER)
+    monkeypatch.setattr(os, "replace", replace)
+    assert (entry.folder / "partial" / "manifest.json").exists()
+    assert entry.read() is None
+    other = entry.writer(DIM + 1, timestamps=True)
+    assert "embeddings of another shape; finishing it anew" in caplog.text
+    assert other.done == {}
+
+
 def test_killed_twice_at_the_end(entry, monkeypatch):
     """The second run, which only has to rename, is killed between the two data files as well."""
     replace = os.replace

@@ -349,6 +349,22 @@ def test_embeddings_that_are_not_finite_name_the_row(scenes, tmp_path):
         import_embeddings(read_embedded_task(scenes), "model", tmp_path / "cache")
 
 
+def test_embeddings_of_another_width_are_not_read_as_rows_of_this_one(scenes, tmp_path):
+    """valid has 2 rows of 2 numbers; 1 row of 4 would fill the same bytes."""
+    edit(scenes / "valid.embedding-dimensions.json", lambda shape: [2, 4])
+    np.arange(8, dtype="<f4").tofile(scenes / "valid.embeddings.npy")
+    with pytest.raises(UserError, match="embeddings of 2 and, in valid, of 4 dimensions"):
+        import_embeddings(read_embedded_task(scenes), "model", tmp_path / "cache")
+
+
+def test_rows_that_are_fewer_than_the_clips(scenes):
+    write_labels(scenes, "train", [["x"], ["y"], ["x"]])
+    edit(scenes / "train.embedding-dimensions.json", lambda shape: [3, 2])
+    np.arange(6, dtype="<f4").tofile(scenes / "train.embeddings.npy")
+    with pytest.raises(UserError, match=r"train.target-labels.pkl: 3 rows, but train.json has 4 clips"):
+        read_embedded_task(scenes)
+
+
 # The command ------------------------------------------------------------------------------------------------
 
 

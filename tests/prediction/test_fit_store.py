@@ -153,6 +153,17 @@ def test_fits_of_another_run_under_this_name(store, caplog):
     assert json.loads((store.folder / "identity.json").read_text()) == {"seed": 1}
 
 
+@pytest.mark.parametrize("content", ['{"seed": 1', "[]", '{"seed": NaN}'])
+def test_fits_beside_settings_that_cannot_be_read_are_done_again(store, content, caplog):
+    """Whose they are is not known."""
+    store.keep(fit_of())
+    (store.folder / "identity.json").write_text(content)
+    again = FitStore(store.folder.parent, store.identity).open()
+    assert "its fits are done again" in caplog.text
+    assert again.read(fit_of().job) is None
+    assert json.loads((store.folder / "identity.json").read_text()) == {"seed": 1}
+
+
 def test_a_disk_that_refuses_costs_no_run(tmp_path, caplog):
     (tmp_path / "fits").write_text("a file where a folder should be")
     store = FitStore(tmp_path / "fits", Identity({"seed": 1})).open()

@@ -12,8 +12,8 @@ from omegaconf import OmegaConf
 
 from hear_exp.cli import edge as cli
 from hear_exp.embeddings.encoder import Encoder, import_module
+from hear_exp.embeddings.model_choice import describe_model
 from hear_exp.errors import UserError
-from hear_exp.settings.objects import describe_model
 
 pytestmark = pytest.mark.slow
 
@@ -44,7 +44,7 @@ def test_the_published_models_are_all_here():
 
 @pytest.mark.parametrize("name", NAMES)
 def test_composes(config_of, name):
-    model = describe_model(config_of(name))
+    model = describe_model(config_of(name)["model"])
     assert model.name == ("hear" if name == "hear" else name)
     assert name == "hear" or model.module
 
@@ -53,14 +53,14 @@ def test_composes(config_of, name):
 def test_ours_can_be_imported_and_take_their_options(config_of, name):
     from hear_exp.embeddings.encoder import check_functions
 
-    model = describe_model(config_of(name))
+    model = describe_model(config_of(name)["model"])
     assert model.module.startswith("hear_exp.models.")
     check_functions(import_module(model), model)
 
 
 @pytest.mark.parametrize("name", ["crepe", "logmel", "naive"])
 def test_options_of_load_model_can_be_given(config_of, name):
-    assert describe_model(config_of(name, "model.options={hop_ms: 25}")).options == {"hop_ms": 25}
+    assert describe_model(config_of(name, "model.options={hop_ms: 25}")["model"]).options == {"hop_ms": 25}
 
 
 @pytest.mark.parametrize("name", LISTED)
@@ -75,7 +75,7 @@ def test_published_model_says_how_to_install_it(config_of, name):
     if _installed(entry["module"]):
         pytest.skip(f"{entry['module']} is installed here")
     with pytest.raises(UserError) as caught:
-        Encoder(describe_model(config))
+        Encoder(describe_model(entry))
     sentence = str(caught.value)
     assert sentence.startswith(
         f"model {name}: module {entry['module']} is not installed in this Python environment; "

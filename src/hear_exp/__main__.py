@@ -21,12 +21,15 @@ def run(config: dict[str, Any], folder: Path, choices: Choices) -> None:
     Raises UserError for a user's mistake.
     """
     # Imported here: --help and typing mistakes need none of it, nor does a mistake need torch, which comes last.
+    from .settings.config import Settings
+    from .settings.fields import read
     from .settings.plans import make_plans
 
+    settings = read(Settings, config)
     plans = make_plans(config, folder, choices)
     from .pipeline import evaluate
 
-    evaluate(config, plans, folder)
+    evaluate(settings, plans, folder, config)
 
 
 if __name__ == "__main__":

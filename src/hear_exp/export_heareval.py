@@ -28,6 +28,8 @@ from .cli.run_record import begin
 from .embeddings.cache import Embeddings
 from .errors import UserError
 from .files import naming, read_json, temporary_name
+from .settings.config import ExportSettings
+from .settings.fields import read
 from .settings.plans import check_job, load_task
 from .tasks.folder import Task
 from .tasks.targets import frame_targets
@@ -40,13 +42,14 @@ def run(config: dict[str, Any], folder: Path, choices: Choices) -> None:
 
     ``folder`` holds the log. Raises UserError for a user's mistake, such as a folder that is there already.
     """
+    settings = read(ExportSettings, config)
     check_job(config, choices)
     task = load_task(config, choices)
     begin(folder)
-    from .settings import objects as settings  # takes seconds, and mistakes need none of it
+    from .settings.objects import load_source  # takes seconds, and mistakes need none of it
 
-    source = settings.load_source(config)
-    target = Path(config["out"]) / source.name / task.folder.name
+    source = load_source(settings)
+    target = settings.out / source.name / task.folder.name
     if target.exists():
         raise UserError(f"{target} is there already; remove it, or choose another folder with out=FOLDER")
     write_heareval(task, source.embed(task).embeddings, target)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from .cli.run_record import begin
-from .embeddings.model_choice import model_options
 from .lenient import only_warn
 from .prediction.fit_store import FitStore
 from .prediction.problem import Problem
@@ -23,6 +22,7 @@ from .results.parts import fit_of_part, join_results
 from .results.result import Result, write_result
 from .results.task_id import task_id
 from .results.tracking import make_tracker
+from .settings.config import Settings
 from .settings.objects import Source, load_source, make_problem, open_fits
 from .settings.plans import Plan, published_points
 from .tasks.doubts import data_doubts
@@ -39,21 +39,24 @@ class Evaluation:
     result: Result
 
 
-def evaluate(config: dict[str, Any], plans: Sequence[Plan], folder: Path) -> None:
-    """Evaluate each plan, one but for a task that HEAR published in parts, and record the result in ``folder``."""
-    source = load_source(config)
+def evaluate(settings: Settings, plans: Sequence[Plan], folder: Path, config: Mapping[str, Any]) -> None:
+    """Evaluate each plan, one but for a task that HEAR published in parts, and record the result in ``folder``.
+
+    ``config`` is what ``settings`` were read from; it is recorded with the result.
+    """
+    source = load_source(settings)
     begin(folder)
-    task = task_id([plan.task for plan in plans], config["task"]["name"])
+    task = task_id([plan.task for plan in plans], settings.task.name)
     record = make_tracker(
-        config["logger"], run_folder=folder, config=config, name=folder.name, model=source.name, task=task
+        settings.logger, run_folder=folder, config=config, name=folder.name, model=source.name, task=task
     )
     # The problems stay open to the end: what is written after the scores needs their targets.
     with record as tracker, ExitStack() as problems:
         parts = []
         for i, plan in enumerate(plans):
             on_fit = tracker.fit_done if len(plans) == 1 else fit_of_part(i, plan.task.name, tracker.fit_done)
-            parts.append(evaluate_plan(config, plan, source, on_fit, problems))
-        result = join_results(task.name, [part.result for part in parts], config["task"].get("leaderboard"))
+            parts.append(evaluate_plan(settings, plan, source, on_fit, problems))
+        result = join_results(task.name, [part.result for part in parts], settings.task.leaderboard)
         _keep_scores(result, folder)
         pictures = [picture for part in parts for picture in _write_beside_scores(part)]
         tracker.finish(result, pictures, folder)
@@ -61,26 +64,26 @@ def evaluate(config: dict[str, Any], plans: Sequence[Plan], folder: Path) -> Non
         show_result(result, folder, console)
 
 
-def evaluate_plan(config: dict[str, Any], plan: Plan, source: Source, on_fit: OnFit, problems: ExitStack) -> Evaluation:
+def evaluate_plan(settings: Settings, plan: Plan, source: Source, on_fit: OnFit, problems: ExitStack) -> Evaluation:
     """Embed the plan's task, search a predictor on the embeddings, test it. ``problems`` closes the problem."""
     doubts = data_doubts(plan.task)
     embedded = source.embed(plan.task)
     problem = problems.enter_context(
-        make_problem(config, plan.task, embedded.embeddings, plan.protocol, source.device, plan.folder)
+        make_problem(settings, plan.task, embedded.embeddings, plan.protocol, source.device, plan.folder)
     )
-    fits = open_fits(config, problem, plan.points)
+    fits = open_fits(settings, problem, plan.points)
     with progress(f"{plan.task.name} x {source.name}", "fits") as bar:
-        outcome = search(problem, plan.points, config["search"]["workers"], on_fit, bar, fits)
+        outcome = search(problem, plan.points, settings.search.workers, on_fit, bar, fits)
     result = make_result(
         problem,
         outcome,
         model=source.name,
-        predictor=config["predictor"]["name"],
+        predictor=settings.predictor.name,
         protocol_changes=plan.protocol_changes,
         embed_seconds=embedded.seconds,
         doubts=(*doubts, *embedded.doubts),
         identity=fits.identity.digest,
-        model_options=model_options(config),
+        model_options=source.options,
         published_points=published_points(plan.task),
     )
     return Evaluation(plan.folder, problem, outcome, fits, result)

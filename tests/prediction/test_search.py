@@ -18,7 +18,6 @@ from hear_exp.prediction.fit import run_fit
 from hear_exp.prediction.outcome import FitJob, FitOutcome
 from hear_exp.prediction.problem import Problem
 from hear_exp.prediction.search import SearchOutcome, best_point, pick_workers, search
-from hear_exp.settings.options import check_workers
 from hear_exp.tasks.folder import Fold, folds
 
 
@@ -431,24 +430,3 @@ def test_pick_workers(multiclass, monkeypatch):
     assert pick_workers("auto", 20, replace(multiclass, accelerator="cuda")) == 1
     assert pick_workers(9, 20, multiclass) == 9
     assert pick_workers(9, 3, multiclass) == 3
-
-
-@pytest.mark.parametrize(
-    ("workers", "threads", "sentence"),
-    [
-        (0, 1, r"^search\.workers is 0, expected a number from 1 up, or auto$"),
-        ("many", 1, r"^search\.workers is 'many', expected a number from 1 up, or auto$"),
-        (True, 1, r"^search\.workers is True, "),
-        (1.5, 1, r"^search\.workers is 1\.5, "),
-        (1, 0, r"^search\.threads is 0, expected a number from 1 up$"),
-        (1, "auto", r"^search\.threads is 'auto', expected a number from 1 up$"),
-    ],
-)
-def test_check_workers(workers, threads, sentence):
-    with pytest.raises(UserError, match=sentence):
-        check_workers(workers, threads)
-
-
-def test_check_workers_accepts():
-    check_workers("auto", 1)
-    check_workers(3, 2)

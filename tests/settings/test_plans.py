@@ -10,7 +10,8 @@ from tiny import write_task
 from hear_exp.cli.configs import task_configs
 from hear_exp.errors import UserError
 from hear_exp.settings import plans
-from hear_exp.settings.options import check_options
+from hear_exp.settings.config import Settings
+from hear_exp.settings.fields import read
 from hear_exp.settings.task_settings import protocol_changes
 from hear_exp.tasks.folder import read_task
 
@@ -168,7 +169,7 @@ def test_bad_options(compose, task, override, sentence):
     config, choices = compose(override)
 
     def check_everything():
-        check_options(config)
+        read(Settings, config)
         plans.protocol_and_grid(config, task, choices)
 
     with pytest.raises(UserError, match=sentence):

@@ -314,7 +314,7 @@ def test_command_fails_with_status_1(command, written, capsys):
     ],
 )
 def test_options_without_effect(argument, message):
-    config = {"validate": {"long_minutes": 1, "memory_gb": 16}}
+    config = {"validate": {"long_minutes": 1, "memory_gb": 16}, "trainer": {"accelerator": "cpu"}, "model": {}}
     if argument.startswith("validate."):
         name, value = argument.removeprefix("validate.").split("=")
         config["validate"][name] = -1 if value == "-1" else value

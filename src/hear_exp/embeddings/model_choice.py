@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ..errors import UserError
+from ..errors import UserError, shown
 from ..files import check_readable
 
 
@@ -27,28 +27,28 @@ class Model:
     install: str = ""
     weights_url: str = ""
 
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What tells two models of one name apart."""
+        return {"module": self.module, "weights": self.weights, **self.options}
 
-def describe_model(config: Mapping[str, Any]) -> Model:
-    """What ``model`` says, not loaded yet."""
-    model = config["model"]
-    if not isinstance(model["options"], Mapping | None):
-        raise UserError(f"model.options is {model['options']!r}, expected names and values: {{name: value}}")
+
+def describe_model(model: Mapping[str, Any]) -> Model:
+    """What the config group ``model`` says, not loaded yet. Raises UserError for options that are no names and values.
+
+    Other entries of the group, such as its place on the leaderboard, are for people to read.
+    """
+    options = model.get("options")
+    if not isinstance(options, Mapping | None):
+        raise UserError(f"model.options is {shown(options)}, expected names and values: {{name: value}}")
     return Model(
-        name=str(model["name"] or "hear"),
-        module=str(model["module"] or ""),
-        weights=str(model["weights"] or ""),
-        options=dict(model["options"] or {}),
+        name=str(model.get("name") or "hear"),
+        module=str(model.get("module") or ""),
+        weights=str(model.get("weights") or ""),
+        options=dict(options or {}),
         install=str(model.get("install") or ""),
         weights_url=str(model.get("weights_url") or ""),
     )
-
-
-def model_options(config: Mapping[str, Any]) -> dict[str, Any]:
-    """What tells two models of one name apart: module, weights and options; none of embeddings made elsewhere."""
-    if config["embeddings"]["name"] == "heareval":
-        return {}
-    model = describe_model(config)
-    return {"module": model.module, "weights": model.weights, **model.options}
 
 
 def check_model(model: Model) -> None:

@@ -45,6 +45,8 @@ class Protocol:
     min_duration_ms: tuple[float, ...]
 
     def __post_init__(self) -> None:
+        if not isinstance(self.name, str) or not self.name:
+            raise UserError(f"protocol.name is {self.name!r}, expected a name")
         for field, allowed in CHOICES.items():
             if getattr(self, field) not in allowed:
                 raise UserError(f"protocol.{field} is {getattr(self, field)!r}, expected one of: {', '.join(allowed)}")

@@ -3,18 +3,35 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from ..errors import UserError
 from .csv_tracker import CsvTracker
 from .task_id import TaskId
 from .tracker import Careful, Tracker
-from .wandb_tracker import WandbTracker
+from .wandb_tracker import WandbLogger, WandbTracker
+
+
+@dataclass(frozen=True)
+class CsvLogger:
+    """``logger=csv``: rows of RUN/metrics.csv."""
+
+    name: Literal["csv"] = "csv"
+
+
+@dataclass(frozen=True)
+class NoLogger:
+    """``logger=none``: nothing besides what every run leaves in its folder."""
+
+    name: Literal["none"] = "none"
+
+
+Logger = WandbLogger | CsvLogger | NoLogger
 
 
 def make_tracker(
-    logger_config: Mapping[str, Any],
+    logger: Logger,
     *,
     run_folder: Path,
     config: Mapping[str, Any],
@@ -22,22 +39,21 @@ def make_tracker(
     model: str,
     task: TaskId,
 ) -> Tracker:
-    """The tracker that ``logger_config["name"]`` names: wandb, csv or none. Once it runs, its failures are warnings.
+    """The tracker of ``logger``. Once it runs, its failures are warnings.
 
     Args:
-        logger_config: the config group ``logger``.
+        logger: where to record.
         run_folder: where the run's own files are.
         config: the whole composed config, nested; wandb keeps it with dotted names.
         name: the run's name on wandb; runs are grouped there by ``model`` and ``task``, all of its id.
 
     Raises:
-        UserError: an unknown name; on entering the tracker, wandb that does not start.
+        UserError: on entering the tracker, wandb that does not start.
     """
-    kind = logger_config["name"]
-    if kind == "none":
-        return Tracker()
-    if kind == "csv":
-        return Careful(CsvTracker(Path(run_folder) / "metrics.csv"))
-    if kind == "wandb":
-        return Careful(WandbTracker(logger_config, config=config, name=name, model=model, task=task))
-    raise UserError(f"logger.name is {kind!r}, expected one of: wandb, csv, none")
+    match logger:
+        case NoLogger():
+            return Tracker()
+        case CsvLogger():
+            return Careful(CsvTracker(run_folder / "metrics.csv"))
+        case WandbLogger():
+            return Careful(WandbTracker(logger, config=config, name=name, model=model, task=task))

@@ -9,8 +9,9 @@ import os
 import secrets
 import shlex
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from ..errors import UserError
 from ..files import json_digest
@@ -27,6 +28,18 @@ log = logging.getLogger(__name__)
 WANDB_NAME_LENGTH = 128  # wandb refuses longer names and groups
 
 
+@dataclass(frozen=True)
+class WandbLogger:
+    """``logger=wandb``: where on wandb, and in which folder of this machine; conf/logger/wandb.yaml explains each."""
+
+    project: str
+    dir: Path
+    mode: str | None = None
+    entity: str | None = None
+    tags: tuple[str, ...] | None = None
+    name: Literal["wandb"] = "wandb"
+
+
 class WandbTracker(Tracker):
     """One wandb run of its own, offline unless ``mode`` or WANDB_MODE says otherwise.
 
@@ -37,7 +50,7 @@ class WandbTracker(Tracker):
 
     def __init__(
         self,
-        logger_config: Mapping[str, Any],
+        logger: WandbLogger,
         *,
         config: Mapping[str, Any],
         name: str,
@@ -45,12 +58,12 @@ class WandbTracker(Tracker):
         task: TaskId,
     ):
         predictor = config.get("predictor", {}).get("name")
-        self._mode: Any = logger_config.get("mode") or os.environ.get("WANDB_MODE") or "offline"
-        self._folder = Path(logger_config["dir"]).resolve()
-        self._options = {
-            "project": logger_config["project"],
-            "entity": logger_config.get("entity"),
-            "tags": [str(tag) for tag in logger_config.get("tags") or ()],
+        self._mode: Any = logger.mode or os.environ.get("WANDB_MODE") or "offline"
+        self._folder = logger.dir.resolve()
+        self._options: dict[str, Any] = {
+            "project": logger.project,
+            "entity": logger.entity,
+            "tags": list(logger.tags or ()),
             "name": _limited(name),
             "group": _limited(f"{model}/{task}"),
             "job_type": predictor and str(predictor),

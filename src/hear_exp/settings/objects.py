@@ -15,7 +15,6 @@ from ..embeddings.cache import Embeddings
 from ..embeddings.embed import Embedded, embed_task
 from ..embeddings.encoder import Encoder, pick_device
 from ..embeddings.heareval import import_embeddings
-from ..embeddings.model_choice import describe_model
 from ..prediction.datamodule import fits_in_memory
 from ..prediction.fit_store import FitStore
 from ..prediction.identity import run_identity
@@ -25,41 +24,44 @@ from ..prediction.problem import Problem
 from ..prediction.protocol import Protocol
 from ..tasks.folder import Task
 from ..tasks.targets import frame_targets, scene_targets
-
-Config = Mapping[str, Any]
+from .config import Imported, Settings
 
 
 @dataclasses.dataclass(frozen=True)
 class Source:
-    """Where embeddings come from: the model's ``name``, the ``device`` of the run, and how to have a task's."""
+    """Where embeddings come from: the model's ``name``, the ``device`` of the run, and how to have a task's.
+
+    ``options`` tell two models of one name apart; nothing is known of those of embeddings made elsewhere.
+    """
 
     name: str
     device: torch.device
     embed: Callable[[Task], Embedded]
+    options: Mapping[str, Any]
 
 
-def load_source(config: Config) -> Source:
+def load_source(settings: Settings) -> Source:
     """The embeddings that ``embeddings`` names: computed with the model, or imported; nothing is embedded yet."""
-    cache = Path(config["paths"]["embeddings"])
-    if config["embeddings"]["name"] == "heareval":
-        model, device = str(config["embeddings"]["model"]), pick_device(config["trainer"]["accelerator"])
-        return Source(model, device, lambda task: import_embeddings(task, model, cache))
-    encoder = load_encoder(config)
-    batch_seconds = config["embeddings"]["batch_seconds"]
-    return Source(encoder.name, encoder.device, lambda task: embed_task(task, encoder, cache, batch_seconds))
+    cache, origin = settings.paths.embeddings, settings.embeddings
+    if isinstance(origin, Imported):
+        device = pick_device(settings.trainer.accelerator)
+        return Source(origin.model, device, lambda task: import_embeddings(task, origin.model, cache), {})
+    encoder, seconds = load_encoder(settings), origin.batch_seconds
+    embed = lambda task: embed_task(task, encoder, cache, seconds)  # noqa: E731
+    return Source(encoder.name, encoder.device, embed, settings.model.settings)
 
 
-def load_encoder(config: Config) -> Encoder:
+def load_encoder(settings: Settings) -> Encoder:
     """The model that ``model`` names, on the device that ``trainer`` names."""
-    return Encoder(describe_model(config), pick_device(config["trainer"]["accelerator"]))
+    return Encoder(settings.model, pick_device(settings.trainer.accelerator))
 
 
 @contextmanager
 def make_problem(
-    config: Config, task: Task, embeddings: Embeddings, protocol: Protocol, device: torch.device, folder: Path
+    settings: Settings, task: Task, embeddings: Embeddings, protocol: Protocol, device: torch.device, folder: Path
 ) -> Iterator[Problem]:
     """What the fits share; its targets file in ``folder`` is removed at the end."""
-    if config["search"]["workers"] != 1:  # a single one is this process itself
+    if settings.search.workers != 1:  # a single one is this process itself
         warm_up()
     targets_path = folder / ".targets.npy"
     np.save(targets_path, task_targets(task, embeddings))
@@ -69,19 +71,19 @@ def make_problem(
             embeddings=embeddings,
             targets_path=targets_path,
             protocol=protocol,
-            in_memory=fits_in_memory(embeddings, config["data"]["in_memory"]),
-            seed=config["seed"],
-            threads=config["search"]["threads"],
+            in_memory=fits_in_memory(embeddings, settings.data.in_memory),
+            seed=settings.seed,
+            threads=settings.search.threads,
             accelerator=device.type,
-            precision=config["trainer"]["precision"],
+            precision=settings.trainer.precision,
         )
     finally:
         targets_path.unlink(missing_ok=True)
 
 
-def open_fits(config: Config, problem: Problem, points: Sequence[Predictor]) -> FitStore:
+def open_fits(settings: Settings, problem: Problem, points: Sequence[Predictor]) -> FitStore:
     """Where the finished fits of a search of ``points`` are kept until the run has its result."""
-    return FitStore(Path(config["paths"]["fits"]), run_identity(problem, points)).open()
+    return FitStore(settings.paths.fits, run_identity(problem, points)).open()
 
 
 def task_targets(task: Task, embeddings: Embeddings) -> np.ndarray:

@@ -14,7 +14,7 @@ from omegaconf import OmegaConf
 from ..cli.choices import Choices
 from ..cli.composition import composed_file
 from ..cli.configs import conf_dir, default_groups, read_config, task_configs
-from ..embeddings.model_choice import check_model, describe_model
+from ..embeddings.model_choice import check_model
 from ..errors import UserError
 from ..prediction.batches import check_batches
 from ..prediction.grid import expand_grid
@@ -23,7 +23,8 @@ from ..prediction.predictor import TARGET, Predictor, find_predictor
 from ..prediction.protocol import Protocol, protocol_from_config
 from ..results.leaderboard import PREDICTOR, PROTOCOL
 from ..tasks.folder import Task, read_task
-from .options import check_options
+from .config import Computed, Settings
+from .fields import read
 from .task_settings import predictor_settings, protocol_changes, with_task_settings
 
 Config = Mapping[str, Any]
@@ -41,9 +42,9 @@ class Plan(NamedTuple):
 
 def check_job(config: Config, choices: Choices) -> None:
     """Raises UserError for whatever can be known to fail; reads and looks only, so that nothing is left behind."""
-    check_options(config)
-    if config["embeddings"]["name"] != "heareval":
-        check_model(describe_model(config))
+    settings = read(Settings, config)
+    if isinstance(settings.embeddings, Computed):
+        check_model(settings.model)
     tasks = [] if _is_to_be_generated(config) else load_tasks(config, choices, whole=False)
     for task in tasks:
         protocol_and_grid(config, task, choices)

@@ -19,7 +19,6 @@ from typing import TYPE_CHECKING, Any
 from ..cli.choices import Choices
 from ..cli.edge import start
 from ..cli.run_record import begin
-from ..embeddings.model_choice import describe_model
 from ..errors import UserError
 from ..files import write_json
 from .options import check
@@ -32,9 +31,9 @@ _COLOURS = {"pass": "green", "warning": "yellow", "fail": "bold red", "skipped":
 
 def run(config: dict[str, Any], folder: Path, choices: Choices) -> None:
     """Run all checks on the model that ``model`` names. Raises UserError where one fails."""
-    check(config, choices)
+    settings = check(config, choices)
     begin(folder)
-    limits, model = config["validate"], describe_model(config)
+    limits, model = settings.limits, settings.model
     from rich.console import Console
 
     from ..embeddings.encoder import pick_device
@@ -42,8 +41,8 @@ def run(config: dict[str, Any], folder: Path, choices: Choices) -> None:
     from .checks import Subject, run_checks
     from .conduct import CHECKS
 
-    device = pick_device(config["trainer"]["accelerator"])
-    subject = Subject(model, device, float(limits["long_minutes"]), float(limits["memory_gb"]))
+    device = pick_device(settings.trainer.accelerator)
+    subject = Subject(model, device, limits.long_minutes, limits.memory_gb)
     findings: list[Finding] = []
     with console.status("") as status:
         iterator = run_checks(subject, CHECKS)

@@ -11,6 +11,7 @@ from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
 from hear_exp.cli import edge as cli
+from hear_exp.cli import resolvers
 from hear_exp.embeddings.encoder import Encoder, import_module
 from hear_exp.embeddings.model_choice import describe_model
 from hear_exp.errors import UserError
@@ -20,7 +21,8 @@ pytestmark = pytest.mark.slow
 PROJECT = Path(__file__).parents[1]
 NAMES = sorted(path.stem for path in (PROJECT / "conf" / "model").glob("*.yaml"))
 LISTED = [name for name in NAMES if "leaderboard" in OmegaConf.load(PROJECT / "conf" / "model" / f"{name}.yaml")]
-OURS = sorted(set(NAMES) - set(LISTED) - {"hear"})
+ANY_CHECKPOINT = ("hf_audio", "hf_waveform")  # the bases of those that name one
+OURS = sorted(set(NAMES) - set(LISTED) - {"hear", *ANY_CHECKPOINT})
 
 
 @pytest.fixture
@@ -28,8 +30,7 @@ def config_of():
     """config_of("crepe"): the config that model=crepe composes to, as plain values."""
 
     def composed(name: str, *overrides: str) -> dict:
-        OmegaConf.register_new_resolver("run_id", lambda: "test", replace=True)
-        OmegaConf.register_new_resolver("folder_name", lambda *_: "test", replace=True)
+        resolvers.register()
         with initialize_config_dir(version_base="1.3", config_dir=str(cli.conf_dir())):
             return OmegaConf.to_container(compose("config", [f"model={name}", *overrides]), resolve=True)
 
@@ -42,7 +43,7 @@ def test_the_published_models_are_all_here():
     assert {"crepe", "logmel", "naive", "wav2vec2", "hubert", "wavlm", "data2vec", "whisper", "ast"} == set(OURS)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", sorted(set(NAMES) - set(ANY_CHECKPOINT)))
 def test_composes(config_of, name):
     model = describe_model(config_of(name)["model"])
     assert model.name == ("hear" if name == "hear" else name)
@@ -61,6 +62,69 @@ def test_ours_can_be_imported_and_take_their_options(config_of, name):
 @pytest.mark.parametrize("name", ["crepe", "logmel", "naive"])
 def test_options_of_load_model_can_be_given(config_of, name):
     assert describe_model(config_of(name, "model.options={hop_ms: 25}")["model"]).options == {"hop_ms": 25}
+
+
+CHECKPOINTS = {
+    "wav2vec2": {"checkpoint": "facebook/wav2vec2-large-100k-voxpopuli", "context_seconds": 5, "chunk_seconds": 120},
+    "hubert": {"checkpoint": "facebook/hubert-base-ls960", "context_seconds": 5, "chunk_seconds": 30},
+    "wavlm": {"checkpoint": "microsoft/wavlm-base-plus", "context_seconds": 5, "chunk_seconds": 30},
+    "data2vec": {"checkpoint": "facebook/data2vec-audio-base", "context_seconds": 5, "chunk_seconds": 30},
+    "whisper": {"checkpoint": "openai/whisper-base", "context_seconds": 5},
+    "ast": {"checkpoint": "MIT/ast-finetuned-audioset-10-10-0.4593", "context_seconds": 1},
+}
+
+
+@pytest.mark.parametrize("name", CHECKPOINTS)
+def test_checkpoints_of_transformers_are_one_module_with_these_options(config_of, name):
+    """The options are in the key of cached embeddings: another default embeds everybody's clips anew."""
+    model = describe_model(config_of(name))
+    assert model.module == "hear_exp.models.hf_audio"
+    assert model.options == {"layer": None, "revision": None, **CHECKPOINTS[name]}
+
+
+@pytest.mark.parametrize("name", CHECKPOINTS)
+def test_no_option_of_a_checkpoint_is_without_effect(config_of, name):
+    entry = config_of(name)["model"]
+    assert set(entry) == {"name", "module", "weights", "options", *entry["options"]}
+    values = {"checkpoint": "some/other", "layer": 3, "revision": "v1", "context_seconds": 2, "chunk_seconds": 20}
+    values = {option: values[option] for option in entry["options"]}
+    changed = config_of(name, *(f"model.{option}={value}" for option, value in values.items()))
+    assert describe_model(changed).options == values
+
+
+@pytest.mark.parametrize("name", ANY_CHECKPOINT)
+def test_any_checkpoint_is_named_by_its_last_part(compose, name):
+    model = describe_model(compose(f"model={name}", "model.checkpoint=some/model-of-theirs")[0])
+    assert (model.name, model.options["checkpoint"]) == ("model-of-theirs", "some/model-of-theirs")
+    assert ("chunk_seconds" in model.options) == (name == "hf_waveform")
+
+
+def test_any_checkpoint_wants_one(compose, capsys, tmp_path):
+    with pytest.raises(SystemExit):
+        compose("model=hf_audio")
+    assert capsys.readouterr().err == (
+        "hear_exp: model.checkpoint has no value here: give it one, model.checkpoint=VALUE\n"
+    )
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_checkpoint_of_ones_own_is_a_file_of_three_lines(compose, tmp_path):
+    (tmp_path / "mine" / "model").mkdir(parents=True)
+    lines = ("defaults: [hf_waveform, _self_]", "name: large", "checkpoint: some/model-large")
+    (tmp_path / "mine" / "model" / "large.yaml").write_text("\n".join(lines))
+    model = describe_model(compose("--config-dir", str(tmp_path / "mine"), "model=large", "model.layer=9")[0])
+    assert (model.name, model.module) == ("large", "hear_exp.models.hf_audio")
+    assert model.options == {**CHECKPOINTS["wavlm"], "checkpoint": "some/model-large", "layer": 9, "revision": None}
+
+
+def test_wav2vec2_embeds_hears_longest_clips_whole(config_of, tmp_path):
+    pytest.importorskip("transformers")
+    from tiny_checkpoint import save
+
+    from hear_exp.models import hf_audio
+
+    model = hf_audio.load_model(**describe_model(config_of("wav2vec2", f"model.checkpoint={save(tmp_path)}")).options)
+    assert model.frame_count(120 * 16000) <= model.window == 6000
 
 
 @pytest.mark.parametrize("name", LISTED)

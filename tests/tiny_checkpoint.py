@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from hear_exp.models._checkpoint import require_transformers
+from hear_exp.models._hf_checkpoint import require_transformers
 
 transformers = pytest.importorskip("transformers")
 require_transformers()

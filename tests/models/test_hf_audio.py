@@ -1,4 +1,4 @@
-"""hf_audio, wav2vec2 and hubert: tiny random networks with the real front end, saved to a folder; no network."""
+"""hf_audio: tiny random networks with the real front end, saved to a folder; no network."""
 
 import importlib.util
 import json
@@ -9,8 +9,8 @@ import torch
 from tiny_checkpoint import SIZES, save
 
 from hear_exp.errors import UserError
-from hear_exp.models import hf_audio, hubert, wav2vec2
-from hear_exp.models._checkpoint import require_transformers
+from hear_exp.models import hf_audio
+from hear_exp.models._hf_checkpoint import require_transformers
 
 transformers = pytest.importorskip("transformers")
 
@@ -44,9 +44,9 @@ def test_every_kind_of_network_keeps_the_hear_api(kind, tmp_path, clips):
 
 
 def test_timestamps_are_the_centres_of_the_receptive_fields(folder):
-    model = wav2vec2.load_model(folder)
+    model = hf_audio.load_model(folder)
     assert (model.receptive, model.stride) == (400, 320)
-    timestamps = wav2vec2.get_timestamp_embeddings(torch.zeros(2, 16000 * 60), model)[1]
+    timestamps = hf_audio.get_timestamp_embeddings(torch.zeros(2, 16000 * 60), model)[1]
     assert timestamps.shape == (2, 2999)
     expected = 12.5 + 20 * torch.arange(2999, dtype=torch.float64)
     assert torch.equal(timestamps[1], expected)
@@ -120,7 +120,7 @@ def test_weights_of_a_pretraining_checkpoint_are_found(tmp_path, clips):
     transformers.Wav2Vec2FeatureExtractor(do_normalize=False).save_pretrained(tmp_path)
     with torch.no_grad():
         expected = whole.wav2vec2(clips).last_hidden_state
-    mine = wav2vec2.get_timestamp_embeddings(clips, wav2vec2.load_model(str(tmp_path)))[0]
+    mine = hf_audio.get_timestamp_embeddings(clips, hf_audio.load_model(str(tmp_path)))[0]
     torch.testing.assert_close(mine, expected)
 
 
@@ -161,7 +161,7 @@ def test_weights_files_of_a_folder(tmp_path):
     folder = save(tmp_path)
     names = ["config.json", "preprocessor_config.json", "model.safetensors"]
     assert [path.name for path in hf_audio.weights_files(checkpoint=folder, layer=2)] == names
-    assert hf_audio.weights_files(folder) == wav2vec2.weights_files(folder) == hubert.weights_files(checkpoint=folder)
+    assert hf_audio.weights_files(folder) == hf_audio.weights_files(checkpoint=folder)
 
 
 def test_weights_files_of_shards(tmp_path):
@@ -174,19 +174,6 @@ def test_weights_files_of_shards(tmp_path):
     (tmp_path / "model-2.safetensors").touch()
     names = [path.name for path in hf_audio.weights_files(folder)][2:]
     assert names == ["model.safetensors.index.json", "model-1.safetensors", "model-2.safetensors"]
-
-
-def test_thin_modules_have_a_default_checkpoint(folder, monkeypatch):
-    asked = []
-    monkeypatch.setattr(hf_audio, "weights_files", lambda path, **options: asked.append((path, options)) or [])
-    wav2vec2.weights_files()
-    hubert.weights_files(revision="v1", layer=3)
-    wav2vec2.weights_files(checkpoint="facebook/wav2vec2-base")
-    assert asked == [
-        ("", {"checkpoint": "facebook/wav2vec2-large-100k-voxpopuli", "revision": None}),
-        ("", {"checkpoint": "facebook/hubert-base-ls960", "revision": "v1"}),
-        ("", {"checkpoint": "facebook/wav2vec2-base", "revision": None}),
-    ]
 
 
 @pytest.mark.parametrize(
@@ -214,11 +201,10 @@ def test_hub_is_out_of_reach(monkeypatch, tmp_path):
 
     monkeypatch.setattr(huggingface_hub, "hf_hub_download", fail)
     with pytest.raises(UserError) as caught:
-        wav2vec2.load_model(revision="v1")
+        hf_audio.load_model("some/model", revision="v1")
     assert str(caught.value) == (
-        "checkpoint facebook/wav2vec2-large-100k-voxpopuli not found: config.json of "
-        "facebook/wav2vec2-large-100k-voxpopuli at revision v1 is neither on the Hugging Face hub nor, if that is "
-        "unreachable, in its local cache"
+        "checkpoint some/model not found: config.json of some/model at revision v1 is neither on the Hugging Face hub "
+        "nor, if that is unreachable, in its local cache"
     )
 
 
@@ -275,7 +261,7 @@ def test_without_transformers(monkeypatch, folder):
     with pytest.raises(UserError, match=r'needs transformers: pip install "hear_exp\[models\]"'):
         hf_audio.load_model(folder)
     with pytest.raises(UserError, match=r'needs transformers: pip install "hear_exp\[models\]"'):
-        wav2vec2.weights_files()
+        hf_audio.weights_files("some/model")
 
 
 def test_a_torchaudio_that_cannot_be_imported_is_out_of_the_way(monkeypatch, tmp_path):

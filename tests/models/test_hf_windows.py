@@ -5,12 +5,12 @@ import json
 import numpy as np
 import pytest
 import torch
-from test_hf_audio import save
+from tiny_checkpoint import save
 
 from hear_exp.errors import UserError
-from hear_exp.models import hf_audio, wav2vec2
-from hear_exp.models._checkpoint import require_transformers
-from hear_exp.models._windows import windows
+from hear_exp.models import hf_audio
+from hear_exp.models._hf_checkpoint import require_transformers
+from hear_exp.models._hf_windows import windows
 
 transformers = pytest.importorskip("transformers")
 require_transformers()
@@ -94,11 +94,6 @@ def test_the_network_never_sees_more_than_a_chunk(local):
     seen.clear()
     embed(noise(600, 8000), model)
     assert [clips for clips, _ in seen] == [500, 100]
-
-
-def test_wav2vec2_embeds_hears_longest_clips_whole(local):
-    model = wav2vec2.load_model(local)
-    assert model.frame_count(120 * 16000) <= model.window == 6000
 
 
 @pytest.mark.parametrize(

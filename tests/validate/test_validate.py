@@ -1,7 +1,6 @@
 """The validator passes good models, and each of its checks catches a model that is broken in its way."""
 
 import json
-import os
 import subprocess
 import sys
 import textwrap
@@ -134,11 +133,10 @@ def test_crepe_passes(here):
 def test_wav2vec2_does_not_fail(here, tmp_path):
     """A random network of it does not even tell a tone from noise; its last frame ends with the clip."""
     pytest.importorskip("transformers")
-    sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "models"))
-    from test_hf_audio import save
+    from tiny_checkpoint import save
 
     found = findings(
-        "hear_exp.models.wav2vec2", minutes=0.5, checkpoint=save(tmp_path), chunk_seconds=4.0, context_seconds=1.0
+        "hear_exp.models.hf_audio", minutes=0.5, checkpoint=save(tmp_path), chunk_seconds=4.0, context_seconds=1.0
     )
     warnings = ("timestamps cover", "long clip: timestamps", "long clip: drift")
     assert statuses(found) == {check: f"warning: {found[check].reason}" for check in warnings}

@@ -72,6 +72,8 @@ def sentence(error: BaseException) -> str:
     text = " ".join(line for line in said if not line.startswith(("full_key", "object_type", "See ")))
     if match := re.match(r"Could not override '([^']+)'", text):
         return f"unknown option: {match.group(1)}{near(match.group(1))}; python -m hear_exp --help lists all"
+    if match := re.search(r"Missing mandatory value: (\S+)", text):
+        return f"{match.group(1)} has no value here: give it one, {match.group(1)}=VALUE"
     if match := re.match(r"Multiple values for (\S+)\. To override a value use 'override [^:]+: (\S+)'", text):
         return f"{match.group(1)} is given twice, or as an addition; write {match.group(1)}=NAME once, without a +"
     return text or type(error).__name__

@@ -76,8 +76,8 @@ def map_frames(function: Callable[[Tensor], Tensor], frames: Tensor, chunk: int)
     """
     clips, count, _ = frames.shape
     rows = torch.arange(clips * count, device=frames.device)
-    outputs = [function(frames[part // count, part % count]) for part in rows.split(chunk)]
-    return torch.cat(outputs).unflatten(0, (clips, count))
+    outputs = [function(frames[part // count, part % count]) for part in torch.split(rows, chunk)]
+    return torch.unflatten(torch.cat(outputs), 0, (clips, count))
 
 
 def float64_device(audio: Tensor) -> torch.device:

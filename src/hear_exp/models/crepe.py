@@ -84,7 +84,8 @@ class CrepeEncoder(torch.nn.Module):
         """Convolve along time: (samples, n, channels in) -> (samples, n, channels out)."""
         points = _fft_points(x.shape[0])
         spectrum = torch.bmm(torch.fft.rfft(x, points, dim=0), self._get("spectrum", layer))
-        return torch.fft.irfft(spectrum, points, dim=0)[: x.shape[0]]
+        signal: Tensor = torch.fft.irfft(spectrum, points, dim=0)
+        return signal[: x.shape[0]]
 
     def _convolve_directly(self, x: Tensor, layer: int) -> Tensor:
         """Do what _convolve_by_fft does, for accelerators."""
@@ -193,4 +194,5 @@ def _kernel_spectrum(weight: Tensor, samples: int) -> Tensor:
         reach = tap - 31
         if abs(reach) < samples:
             kernel[..., -reach % points] += weight[..., tap]
-    return torch.fft.rfft(kernel).permute(2, 1, 0).to(torch.complex64).contiguous()
+    spectrum: Tensor = torch.fft.rfft(kernel)
+    return spectrum.permute(2, 1, 0).to(torch.complex64).contiguous()

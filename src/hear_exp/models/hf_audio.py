@@ -6,19 +6,23 @@ encoder, and the Audio Spectrogram Transformer.
 
 import json
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from ..errors import UserError
-from ._checkpoint import checkpoint_files, checkpoint_name, load_network
 from ._frames import check_audio
-from ._spectrogram import AstEncoder, WhisperEncoder
-from ._waveform import WaveformEncoder
-from ._windows import WindowedEncoder
+from ._hf_checkpoint import checkpoint_files, checkpoint_name, load_network
+from ._hf_spectrogram import AstEncoder, WhisperEncoder
+from ._hf_waveform import WaveformEncoder
+from ._hf_windows import WindowedEncoder
 
 __version__ = "2"
 PACKAGES = ("transformers",)  # whose versions decide the embeddings too
+
+# Of the config's model_type.
+_WHISPER, _AST = "whisper", "audio-spectrogram-transformer"
 
 
 def load_model(
@@ -50,17 +54,36 @@ def load_model(
     name = model_file_path or checkpoint
     import transformers
 
+    config = _read(transformers.AutoConfig, folder, name)
+    _check_options(config, name, layer, chunk_seconds)
+    # An adapter, which some fine-tuned checkpoints have, would merge frames and give no timestamps.
+    config.add_adapter = False
+    network = load_network(folder, config, name)
+    if config.model_type == _AST:
+        settings = json.loads((folder / "preprocessor_config.json").read_text(encoding="utf-8"))
+        return AstEncoder(network, settings, layer, context_seconds).eval()
+    extractor = _read(transformers.AutoFeatureExtractor, folder, name)
+    if config.model_type == _WHISPER:
+        return WhisperEncoder(network.get_submodule("encoder"), extractor, layer, context_seconds).eval()
+    return WaveformEncoder(network, extractor, layer, chunk_seconds, context_seconds).eval()
+
+
+def _read(kind: Any, folder: Path, name: str) -> Any:
+    """Read one of the checkpoint's configurations with the class of transformers that is for it."""
     # The files are here, so nothing that goes wrong now is the hub's doing.
     try:
-        config = transformers.AutoConfig.from_pretrained(folder)
+        return kind.from_pretrained(folder)
     except (OSError, ValueError, KeyError) as error:
         raise UserError(f"checkpoint {name}: transformers cannot read its configuration: {error}") from error
+
+
+def _check_options(config: Any, name: str, layer: int | None, chunk_seconds: float | None) -> None:
+    """Raise UserError for a network of another kind, or an option that it cannot have."""
     convolves = hasattr(config, "conv_stride") and hasattr(config, "conv_kernel")
-    if not convolves and config.model_type not in ("whisper", "audio-spectrogram-transformer"):
+    if not convolves and config.model_type not in (_WHISPER, _AST):
         raise UserError(
             f"checkpoint {name} is a {config.model_type} model, expected one that takes a waveform through "
-            "convolutions, such as wav2vec2, hubert, wavlm or data2vec-audio, or a whisper or "
-            "audio-spectrogram-transformer model"
+            f"convolutions, such as wav2vec2, hubert, wavlm or data2vec-audio, or a {_WHISPER} or {_AST} model"
         )
     layers = config.num_hidden_layers
     if layer is not None and not (isinstance(layer, int) and 0 <= layer <= layers):
@@ -73,19 +96,6 @@ def load_model(
             f"chunk_seconds has no effect on a {config.model_type} model, whose input has a fixed length: leave it "
             f"out (null), got {chunk_seconds!r}"
         )
-    # An adapter, which some fine-tuned checkpoints have, would merge frames and give no timestamps.
-    config.add_adapter = False
-    network = load_network(folder, config, name)
-    if config.model_type == "audio-spectrogram-transformer":
-        settings = json.loads((folder / "preprocessor_config.json").read_text(encoding="utf-8"))
-        return AstEncoder(network, settings, layer, context_seconds).eval()
-    try:
-        extractor = transformers.AutoFeatureExtractor.from_pretrained(folder)
-    except (OSError, ValueError, KeyError) as error:
-        raise UserError(f"checkpoint {name}: transformers cannot read its configuration: {error}") from error
-    if config.model_type == "whisper":
-        return WhisperEncoder(network.get_submodule("encoder"), extractor, layer, context_seconds).eval()
-    return WaveformEncoder(network, extractor, layer, chunk_seconds, context_seconds).eval()
 
 
 def weights_files(
@@ -123,4 +133,5 @@ def get_scene_embeddings(audio: Tensor, model: WindowedEncoder) -> Tensor:
 def _embed(audio: Tensor, model: WindowedEncoder) -> Tensor:
     check_audio(audio)
     # Evaluation mode also keeps SpecAugment's masks and LayerDrop away.
-    return model.to(audio.device).eval()(audio)
+    embeddings: Tensor = model.to(audio.device).eval()(audio)
+    return embeddings

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..errors import UserError
-from ._windows import WindowedEncoder, pad_to, set_windows
+from ._hf_windows import WindowedEncoder, pad_to, set_windows
 
 WHISPER_CONTEXT_SECONDS = 5.0
 AST_CONTEXT_SECONDS = 1.0
@@ -97,14 +97,14 @@ class AstEncoder(WindowedEncoder):
         spectrogram = F.pad(spectrogram, (0, 0, 0, self.max_length - spectrogram.shape[1]))
         tokens = self.hidden_states((spectrogram - self.mean) / (2 * self.std))
         # Two tokens stand for the whole; the patches follow, row by row of the spectrogram.
-        return tokens[:, 2:].unflatten(1, (self.tokens, self.window)).mean(dim=1)
+        return torch.unflatten(tokens[:, 2:], 1, (self.tokens, self.window)).mean(dim=1)
 
     def spectrogram(self, audio: Tensor) -> Tensor:
         """Return Kaldi's log-mel energies: float32 (clips, samples) -> (clips, spectrogram frames, mel bands)."""
         frames = audio.unfold(1, self.frame_size, self.hop)
         frames = frames - frames.mean(dim=-1, keepdim=True)
         before = torch.cat([frames[..., :1], frames[..., :-1]], dim=-1)
-        power = torch.fft.rfft((frames - _PREEMPHASIS * before) * self.taper, self.fft_size).abs().square()
+        power: Tensor = torch.fft.rfft((frames - _PREEMPHASIS * before) * self.taper, self.fft_size).abs().square()
         return (power @ self.filters).clamp(min=_MEL_FLOOR).log()
 
 

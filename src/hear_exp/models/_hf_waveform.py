@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from ..errors import UserError
-from ._windows import WindowedEncoder, pad_to, seconds_to_frames, set_windows
+from ._hf_windows import WindowedEncoder, pad_to, seconds_to_frames, set_windows
 
 CHUNK_SECONDS = 30.0
 CONTEXT_SECONDS = 5.0

@@ -64,9 +64,9 @@ class WindowedEncoder(torch.nn.Module):
 
     def hidden_states(self, inputs: Tensor) -> Tensor:
         """Return the network's output for `inputs`, or its chosen layer's: (clips, tokens, dim)."""
-        if self.layer is None:
-            return self.network(inputs).last_hidden_state
-        return self.network(inputs, output_hidden_states=True).hidden_states[self.layer]
+        output = self.network(inputs, output_hidden_states=self.layer is not None)
+        states: Tensor = output.last_hidden_state if self.layer is None else output.hidden_states[self.layer]
+        return states
 
     def forward(self, audio: Tensor) -> Tensor:
         """Embed clips: float32 (clips, samples) -> (clips, frames, dim)."""
@@ -74,7 +74,7 @@ class WindowedEncoder(torch.nn.Module):
         count = self.frame_count(audio.shape[1])
         size = self.window if self.pads else min(count, self.window)
         rows = max(1, _MAX_TOKENS // (size * self.tokens))
-        return torch.cat([self._embed_long(clips, count) for clips in audio.split(rows)])
+        return torch.cat([self._embed_long(clips, count) for clips in torch.split(audio, rows)])
 
     def _embed_long(self, audio: Tensor, count: int) -> Tensor:
         """Embed a few clips of `count` frames, window by window."""

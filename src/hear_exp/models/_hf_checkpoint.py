@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import logging
 import sys
 from collections.abc import Iterable
 from pathlib import Path
@@ -105,7 +106,8 @@ def load_network(folder: Path, config: Any, name: str) -> torch.nn.Module:
 
     verbosity = transformers.logging.get_verbosity()
     # Pretraining heads, which we do not use, would be reported at length.
-    transformers.logging.set_verbosity_error()
+    transformers.logging.set_verbosity(logging.ERROR)
+    network: torch.nn.Module
     try:
         network, info = transformers.AutoModel.from_pretrained(folder, config=config, output_loading_info=True)
     # Damaged files raise much, safetensors even a bare Exception.

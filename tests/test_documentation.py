@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 from archive_server import pack
 from command_server import CommandServer
-from documented import DOCUMENTS, PROJECT, Command, commands_of, write_heads
+from documented import DOCUMENTS, PROJECT, Command, blocks_of, commands_of, write_heads
 from test_slurm import slurm_answers
 from tiny import write_task, write_wav
 
@@ -33,7 +33,7 @@ ESC50 = "esc50-v2.0.0-full"
 
 # Words added to a command in which the pattern is found: first to last, all that apply.
 ADDED: tuple[tuple[str, tuple[str, ...]], ...] = (
-    (r"model=wav2vec2", ("model.checkpoint=tiny_wav2vec2",)),  # in place of the hub
+    (r"model=(wav2vec2|hf_waveform|wavlm_large)", ("model.checkpoint=tiny_wav2vec2",)),  # in place of the hub
     (r"hear_exp\.download .*(task=esc50|mridangam)(?!.*mirror)", ("download.mirror=URL_OR_FOLDER",)),
     (r"hear_exp\.validate ", ("validate.long_minutes=0.05",)),
     (r"hear_exp\.prepare .*out=(my_task|data/tasks/(rooms|birds table))", ("overwrite=true",)),
@@ -71,6 +71,8 @@ def place(tmp_path_factory, server) -> Path:
     config = re.sub(r"(?m)^module: .*$", "module: my_package", re.sub(r"(?m)^name: .*$", "name: NAME", config))
     (folder / "my_configs/model/NAME.yaml").write_text(config)
     write_heads(folder)
+    for content in blocks_of("docs/models.md", "yaml"):
+        (folder / content.split()[1]).write_text(content)
     pytest.importorskip("transformers")
     importlib.import_module("tiny_checkpoint").save(folder / "tiny_wav2vec2")
     _archives(folder)

@@ -99,9 +99,10 @@ def test_any_checkpoint_is_named_by_its_last_part(compose, name):
     assert ("chunk_seconds" in model.options) == (name == "hf_waveform")
 
 
-def test_any_checkpoint_wants_one(compose, capsys, tmp_path):
+@pytest.mark.parametrize("name", [(), ("model.name=mine",)])
+def test_any_checkpoint_wants_one(compose, capsys, tmp_path, name):
     with pytest.raises(SystemExit):
-        compose("model=hf_audio")
+        compose("model=hf_audio", *name)
     assert capsys.readouterr().err == (
         "hear_exp: model.checkpoint has no value here: give it one, model.checkpoint=VALUE\n"
     )

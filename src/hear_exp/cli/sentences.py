@@ -9,7 +9,7 @@ from typing import NoReturn
 
 import yaml
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
 from ..errors import UserError
 from ..safe_text import lines
@@ -73,7 +73,9 @@ def sentence(error: BaseException) -> str:
     if match := re.match(r"Could not override '([^']+)'", text):
         return f"unknown option: {match.group(1)}{near(match.group(1))}; python -m hear_exp --help lists all"
     if match := re.search(r"Missing mandatory value: (\S+)", text):
-        return f"{match.group(1)} has no value here: give it one, {match.group(1)}=VALUE"
+        # An interpolation names what it refers to in full; a value itself is named within its group.
+        name = error.full_key if isinstance(error, MissingMandatoryValue) and error.full_key else match.group(1)
+        return f"{name} has no value here: give it one, {name}=VALUE"
     if match := re.match(r"Multiple values for (\S+)\. To override a value use 'override [^:]+: (\S+)'", text):
         return f"{match.group(1)} is given twice, or as an addition; write {match.group(1)}=NAME once, without a +"
     return text or type(error).__name__

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.slow
+
 SLEEPS = "import pathlib, time\npathlib.Path('ready').touch()\ntime.sleep(60)\n"
 CLEANS_UP_SLOWLY = """
 import pathlib, time
-
-pytestmark = pytest.mark.slow
 try:
     pathlib.Path("ready").touch()
     time.sleep(60)

@@ -12,6 +12,8 @@ from hear_exp.report import pictures
 from hear_exp.results import beside, csv_tracker, wandb_tracker
 from hear_exp.results.result import read_result
 
+pytestmark = pytest.mark.slow
+
 SMALL = ["model=hear", "model.module=tiny_model", "trainer=cpu", "search.workers=1", "predictor.max_epochs=6"]
 SMALL += ["predictor.hidden_dim=16", "predictor.hidden_layers=1", "predictor.lr=[1e-2,1e-3]"]
 SMALL += ["predictor.initialization=xavier_uniform"]
@@ -126,7 +128,6 @@ def test_scores_that_cannot_be_written_are_shown(small, monkeypatch, capfd):
     assert "No space left on device" in printed
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "why_not"),
     [

@@ -13,6 +13,8 @@ from tiny import write_task
 from hear_exp.cli import multirun
 from hear_exp.errors import UserError
 
+pytestmark = pytest.mark.slow
+
 
 def never(config, folder, choices):
     raise AssertionError("a job has begun")

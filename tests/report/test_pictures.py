@@ -15,6 +15,8 @@ from hear_exp.report.pictures import confusion_shares, draw_pictures
 from hear_exp.scoring.event import Event
 from hear_exp.scoring.scores import event_scores
 
+pytestmark = pytest.mark.slow
+
 
 def draw(folder, problem, outcome) -> list[str]:
     """Names of the pictures, all of which exist as PNG files of more than a few bytes."""

@@ -77,7 +77,7 @@ CHECKPOINTS = {
 @pytest.mark.parametrize("name", CHECKPOINTS)
 def test_checkpoints_of_transformers_are_one_module_with_these_options(config_of, name):
     """The options are in the key of cached embeddings: another default embeds everybody's clips anew."""
-    model = describe_model(config_of(name))
+    model = describe_model(config_of(name)["model"])
     assert model.module == "hear_exp.models.hf_audio"
     assert model.options == {"layer": None, "revision": None, **CHECKPOINTS[name]}
 
@@ -89,12 +89,12 @@ def test_no_option_of_a_checkpoint_is_without_effect(config_of, name):
     values = {"checkpoint": "some/other", "layer": 3, "revision": "v1", "context_seconds": 2, "chunk_seconds": 20}
     values = {option: values[option] for option in entry["options"]}
     changed = config_of(name, *(f"model.{option}={value}" for option, value in values.items()))
-    assert describe_model(changed).options == values
+    assert describe_model(changed["model"]).options == values
 
 
 @pytest.mark.parametrize("name", ANY_CHECKPOINT)
 def test_any_checkpoint_is_named_by_its_last_part(compose, name):
-    model = describe_model(compose(f"model={name}", "model.checkpoint=some/model-of-theirs")[0])
+    model = describe_model(compose(f"model={name}", "model.checkpoint=some/model-of-theirs")[0]["model"])
     assert (model.name, model.options["checkpoint"]) == ("model-of-theirs", "some/model-of-theirs")
     assert ("chunk_seconds" in model.options) == (name == "hf_waveform")
 
@@ -113,7 +113,7 @@ def test_a_checkpoint_of_ones_own_is_a_file_of_three_lines(compose, tmp_path):
     (tmp_path / "mine" / "model").mkdir(parents=True)
     lines = ("defaults: [hf_waveform, _self_]", "name: large", "checkpoint: some/model-large")
     (tmp_path / "mine" / "model" / "large.yaml").write_text("\n".join(lines))
-    model = describe_model(compose("--config-dir", str(tmp_path / "mine"), "model=large", "model.layer=9")[0])
+    model = describe_model(compose("--config-dir", str(tmp_path / "mine"), "model=large", "model.layer=9")[0]["model"])
     assert (model.name, model.module) == ("large", "hear_exp.models.hf_audio")
     assert model.options == {**CHECKPOINTS["wavlm"], "checkpoint": "some/model-large", "layer": 9, "revision": None}
 
@@ -124,7 +124,8 @@ def test_wav2vec2_embeds_hears_longest_clips_whole(config_of, tmp_path):
 
     from hear_exp.models import hf_audio
 
-    model = hf_audio.load_model(**describe_model(config_of("wav2vec2", f"model.checkpoint={save(tmp_path)}")).options)
+    config = config_of("wav2vec2", f"model.checkpoint={save(tmp_path)}")
+    model = hf_audio.load_model(**describe_model(config["model"]).options)
     assert model.frame_count(120 * 16000) <= model.window == 6000
 
 

@@ -6,7 +6,7 @@ import struct
 import subprocess
 import sys
 import time
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from fabricated import GRID, result_of, scene_outcome, scene_problem
 
 from hear_exp.errors import UserError
 from hear_exp.report.pictures import draw_pictures
+from hear_exp.results.leaderboard import Rank
 from hear_exp.results.task_id import TaskId
 from hear_exp.results.tracker import Tracker
 from hear_exp.results.tracking import CsvLogger, NoLogger, make_tracker
@@ -89,6 +90,10 @@ def values(items: Any) -> dict[str, Any]:
     return {"/".join(item.nested_key) or item.key: json.loads(item.value_json) for item in items}
 
 
+def summary_of(records: list[Any]) -> dict[str, Any]:
+    return {name: value for r in records for name, value in values(r.summary.update).items()}
+
+
 def test_flat():
     assert flat({"a": {"b": 1, "c": {"d": [1, 2]}}, "e": None, "f": {}}) == {
         "a.b": 1,
@@ -108,15 +113,14 @@ def test_wandb_keeps_a_run(tmp_path, caplog):
     config = values(run.config.update)
     assert config["predictor.lr"] == [1e-3, 1e-4]
     assert config["paths.root"] == "r"
-    summary: dict[str, Any] = {}
-    for r in records:
-        summary |= values(r.summary.update)
+    summary = summary_of(records)
     assert summary["score"] == summary["test/top1_acc"] == summary["test/top1_acc_mean"]
     assert summary["score_std"] == summary["test/top1_acc_std"] > 0
     assert summary["winner/lr"] in (1e-3, 3.2e-3)
     assert (summary["monitor"], summary["doubts"]) == ("score", 1)
     updates = [item for r in records for item in r.config.update]
     assert values(updates)["doubts"] == ["too few clips"]
+    assert values(updates)["evaluation"].startswith("logmel, demo_scene, mlp, hear2021 [")
     assert summary["seconds/search"] == 12.3
     history = [values(r.history.item) for r in records if r.HasField("history")]
     curve = [row for row in history if "curve/epoch" in row]
@@ -136,6 +140,18 @@ def test_wandb_keeps_a_run(tmp_path, caplog):
 
 
 @pytest.mark.slow
+def test_wandb_has_a_rank_only_where_it_is_comparable(tmp_path):
+    problem = scene_problem(tmp_path / "task", ["a", "b", "c"], clips=30)
+    result = result_of(problem, scene_outcome(problem))
+    for place in (Rank("esc50", 2, 30), Rank("esc50", 2, 30, comparable=False, why_not="predictor knn")):
+        with tracker(tmp_path / str(place.comparable)) as tracking:
+            tracking.finish(replace(result, leaderboard=asdict(place)), [], tmp_path)
+    (yes,), (no,) = offline_runs(tmp_path / "True"), offline_runs(tmp_path / "False")
+    found = [{k: v for k, v in summary_of(run).items() if k.startswith("leaderboard/")} for run in (yes, no)]
+    assert found[0] == {"leaderboard/task": "esc50", "leaderboard/rank": 2, "leaderboard/of": 30}
+    assert found[1] == {"leaderboard/why_not": "predictor knn"}
+
+
 def test_wandb_runs_of_a_process_are_their_own(tmp_path, monkeypatch):
     import wandb
 
@@ -256,9 +272,7 @@ def test_wandb_takes_infinite_and_undefined_scores(tmp_path):
     with tracker(tmp_path) as tracking:
         tracking.finish(replace(result, folds=folds, scores={"d_prime": float("inf"), "mAP": None}), [], tmp_path)
     (records,) = offline_runs(tmp_path)
-    summary: dict[str, Any] = {}
-    for r in records:
-        summary |= values(r.summary.update)
+    summary = summary_of(records)
     assert summary["test/d_prime"] in (float("inf"), "Infinity")
     assert "test/mAP" not in summary
     table = json.loads(next((tmp_path / "wandb").rglob("media/table/folds*")).read_text())

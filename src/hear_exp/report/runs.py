@@ -8,7 +8,6 @@ runs that are repeated, the newest counts.
 from __future__ import annotations
 
 import datetime
-import json
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ from typing import TypeVar
 
 from ..errors import UserError
 from ..results.averages import deviation, mean
+from ..results.evaluation import searched, variant
 from ..results.result import Result, read_result
 from ..results.task_id import TaskId
 
@@ -120,33 +120,21 @@ def compare(runs: Sequence[Run]) -> list[Comparison]:
 
     comparisons = []
     for (task, metric, higher), group in sorted(_grouped(runs, what).items()):
-        rows = [_row(variant) for variant in _grouped(group, _variant).values()]
+        rows = [_row(alike) for alike in _grouped(group, lambda run: variant(run.result)).values()]
         rows.sort(key=lambda row: (*_worse(row.score, higher), row.date))
         comparisons.append(Comparison(task, metric, higher, tuple(rows)))
     return comparisons
 
 
-def _variant(run: Run) -> tuple[str, ...]:
-    result = run.result
-    changes = json.dumps(dict(result.protocol_changes), sort_keys=True)
-    return result.model, result.embedding_id, result.predictor, result.protocol, changes
-
-
-def _settings(run: Run) -> str:
-    """What was searched, and how it was computed: runs that agree in it differ in seed at most."""
-    points = [dict(point.hyperparameters) for point in run.result.grid]
-    return json.dumps([points, dict(run.result.computation)], sort_keys=True)
-
-
 def _row(runs: Sequence[Run]) -> Row:
     newest: list[Run] = []
     not_counted: list[tuple[Run, str]] = []
-    repeats = _grouped(runs, lambda run: (_settings(run), run.result.seed))
+    repeats = _grouped(runs, lambda run: (searched(run.result), run.result.seed))
     for group in repeats.values():
         *older, last = sorted(group, key=lambda run: (run.date, run.folder))
         newest.append(last)
         not_counted += [(run, REPEATED) for run in older]
-    tried = list(_grouped(newest, _settings).values())
+    tried = list(_grouped(newest, lambda run: searched(run.result)).values())
     chosen = min(tried, key=_worse_validation)  # the first of equals
     not_counted += [(run, OTHER_SETTINGS) for group in tried if group is not chosen for run in group]
     return Row(tuple(sorted(chosen, key=lambda run: run.result.seed)), tuple(not_counted), len(tried))

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from ..errors import UserError
 from ..files import json_digest
 from ..lenient import reason
+from .evaluation import evaluation
 from .tracker import Tracker
 
 if TYPE_CHECKING:
@@ -44,8 +45,8 @@ class WandbTracker(Tracker):
     """One wandb run of its own, offline unless ``mode`` or WANDB_MODE says otherwise.
 
     On wandb: the config with dotted names; ``search/*`` as fits end; in the summary the scores (``test/*``),
-    the winner's settings (``winner/*``) and ``seconds/*``; the winner's learning curve on the first fold
-    (``curve/*`` by epoch); tables of the grid and of the folds; the pictures (``plots/*``).
+    the winner's settings (``winner/*``), ``leaderboard/*`` and ``seconds/*``; the winner's learning curve on the
+    first fold (``curve/*`` by epoch); tables of the grid and of the folds; the pictures (``plots/*``).
     """
 
     def __init__(
@@ -117,6 +118,7 @@ class WandbTracker(Tracker):
         versions = {f"versions.{package}": version for package, version in result.versions.items()}
         task = {f"task_{name}": value for name, value in dataclasses.asdict(result.task_id).items()}
         own = {"embedding_key": result.embedding_key, "identity": result.identity, "folder": str(folder)}
+        own["evaluation"] = evaluation(result)  # without a dot in its name, which wandb's filters do not take
         self._run.config.update({**versions, **task, **own, "doubts": list(result.doubts)})
         self._run.summary.update(_summary(result))
         for validation in self._curves.get(_winner(result), ()):
@@ -189,8 +191,17 @@ def _summary(result: Result) -> dict[str, Any]:
         **{f"test/{name}": value for name, value in result.scores.items()},
         **{f"winner/{name}": value for name, value in result.hyperparameters.items()},
         **{f"seconds/{stage}": seconds for stage, seconds in result.seconds.items()},
+        **{f"leaderboard/{name}": value for name, value in _place(result.leaderboard).items()},
     }
     return {name: value for name, value in summary.items() if value is not None}
+
+
+def _place(leaderboard: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Where a comparable score stands among the published ones; of another one only why it has no place."""
+    if leaderboard is None:
+        return {}
+    place = {name: leaderboard[name] for name in ("task", "rank", "of")}
+    return place if leaderboard["comparable"] else {"why_not": leaderboard["why_not"]}
 
 
 def _winner(result: Result) -> int:

@@ -11,6 +11,7 @@ from omegaconf import OmegaConf
 from tiny import write_task
 
 from hear_exp.cli import multirun
+from hear_exp.cli.sweep_table import read_rows
 from hear_exp.errors import UserError
 
 pytestmark = pytest.mark.slow
@@ -132,13 +133,13 @@ def test_a_failed_job_does_not_stop_the_others(start, capsys, tmp_path):
     lines = capsys.readouterr().err.splitlines()
     assert lines[-1] == "hear_exp: 2 of 3 jobs failed: 0, 1"
     (folder,) = tmp_path.glob("runs/sweeps/*")
-    rows = multirun.read_rows(folder)
-    assert [(row.number, row.overrides, row.state, row.outcome) for row in rows] == [
+    rows = read_rows(folder)
+    assert [(row.number, row.overrides, row.status.state, row.status.outcome) for row in rows] == [
         (0, "seed=1", "failed", "seed 1 is unlucky"),
         (1, "seed=2", "failed", "RuntimeError: a bug"),
         (2, "seed=3", "finished", "mAP 0.2500"),
     ]
-    assert rows[2].seconds == 3.0
+    assert rows[2].status.seconds == 3.0
     assert lines[-4].startswith("0  seed=1  failed  seed 1 is unlucky  0 s  ")
     assert lines[-2].startswith("2  seed=3  finished  mAP 0.2500  3 s  ")
     assert "a bug" in (rows[1].folder / "run.log").read_text()
@@ -186,7 +187,7 @@ def test_a_job_that_leaves_no_result_has_not_ended(start, capsys):
         start(job, "-m", "seed=1,2")
     assert end.value.code == 1
     lines = capsys.readouterr().err.splitlines()
-    assert lines[-3].startswith("0  seed=1  unfinished")
+    assert lines[-3].startswith("0  seed=1  failed  ended before it had begun, without a word")
     assert lines[-1] == "hear_exp: 2 of 2 jobs failed: 0, 1"
 
 

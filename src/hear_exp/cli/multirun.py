@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import itertools
-import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,23 +17,11 @@ from hydra.utils import get_method
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from ..errors import UserError
-from ..files import read_json
-from ..safe_text import one_line
 from .choices import choices_of_job
-from .run_record import ERROR, RESULT, has_begun, settle_killed
+from .job_state import JobState
+from .run_record import ERROR, has_begun, settle_killed
 from .sentences import is_expected, leave, sentence
-
-
-@dataclass(frozen=True)
-class Row:
-    """A job as it ended: ``state`` is finished, failed or unfinished, ``outcome`` its score or what it failed with."""
-
-    number: int
-    overrides: str
-    state: str
-    outcome: str
-    seconds: float | None
-    folder: Path
+from .sweep_table import Row, read_rows, show_rows
 
 
 class _Running:
@@ -74,9 +60,9 @@ class Jobs(Callback):
         """Show the table; the status is 1 where a job failed."""
         _Running.folder = None
         if self._folder is not None:
-            rows = read_rows(self._folder)
+            rows = _endings(self._folder)
             show_rows(rows)
-            failed = [str(row.number) for row in rows if row.state != "finished"]
+            failed = [str(row.number) for row in rows if not row.status.done]
             if failed:
                 leave(f"{len(failed)} of {len(rows)} jobs failed: {', '.join(failed)}")
 
@@ -110,7 +96,7 @@ class Jobs(Callback):
 
 def show_unfinished() -> None:
     """Show the table of a sweep that ended with an error, such as a job that the scheduler killed; else nothing."""
-    if _Running.folder is not None and (rows := read_rows(_Running.folder)):
+    if _Running.folder is not None and (rows := _endings(_Running.folder)):
         show_rows(rows)
     _Running.folder = None
 
@@ -120,7 +106,7 @@ def expand(config: DictConfig) -> list[list[str]]:
 
     None are known for a sweeper that chooses them as it goes. Raises UserError for a sweep without jobs.
     """
-    if not str(config.hydra.sweeper._target_).endswith(".BasicSweeper"):
+    if not str(config.hydra.sweeper._target_).endswith((".BasicSweeper", ".HearSweeper")):
         return []
     parser = OverridesParser.create(config_loader=GlobalHydra.instance().config_loader())
     params = [f"{name}={value}" for name, value in (config.hydra.sweeper.params or {}).items()]
@@ -139,58 +125,17 @@ def expand(config: DictConfig) -> list[list[str]]:
     ]
 
 
-def read_rows(folder: Path) -> list[Row]:
-    """The jobs that left something in a sweep's ``folder``, by number."""
-    rows = [_row(path.parent.parent) for path in folder.glob("*/.hydra/hydra.yaml")]
-    return sorted(rows, key=lambda row: (row.number, row.folder))
+def _endings(folder: Path) -> list[Row]:
+    """The rows of a sweep that has ended; where jobs leave no result, one that has not failed has ended well."""
+    rows = read_rows(folder)
+    if _Running.leaves_result:
+        return rows
+    return [replace(row, status=JobState("finished")) if _has_ended(row) else row for row in rows]
 
 
-def show_rows(rows: Sequence[Row]) -> None:
-    """Print a table of jobs on stderr; one line a job where that is not a terminal."""
-    from rich import box
-    from rich.table import Table
-    from rich.text import Text
-
-    from ..progress import console
-
-    cells = [
-        [
-            one_line(cell)
-            for cell in (str(row.number), row.overrides, row.state, row.outcome, _seconds(row.seconds), str(row.folder))
-        ]
-        for row in rows
-    ]
-    if not console.is_terminal:
-        for line in cells:
-            print("  ".join(line), file=sys.stderr)
-        return
-    table = Table("job", "overrides", "", "score", "time", "folder", box=box.SIMPLE_HEAD, pad_edge=False)
-    for row, line in zip(rows, cells, strict=True):
-        style = "" if row.state == "finished" else "bold red"
-        table.add_row(*(Text(cell, style if place == 2 else "", overflow="fold") for place, cell in enumerate(line)))
-    console.print(table)
-
-
-def _row(folder: Path) -> Row:
-    hydra = OmegaConf.load(folder / ".hydra" / "hydra.yaml").hydra
-    ended = not (_Running.leaves_result or has_begun(folder))
-    state, outcome, seconds = "finished" if ended else "unfinished", "", None
-    with contextlib.suppress(UserError, KeyError, TypeError, AttributeError):
-        if (folder / RESULT).exists():
-            result = read_json(folder / RESULT)
-            score = result["score"]
-            value = f"{score:.4f}" if isinstance(score, float) else str(score)
-            state, outcome = "finished", f"{result['primary_metric']} {value}"
-            seconds = sum(result["seconds"].values())
-        elif (folder / ERROR).exists():
-            error = read_json(folder / ERROR)
-            state, outcome, seconds = "failed", str(error["sentence"]), error["seconds"]
-    overrides = " ".join(filter_overrides([str(override) for override in hydra.overrides.task]))
-    return Row(int(hydra.job.num), overrides, state, outcome, seconds, folder)
-
-
-def _seconds(seconds: float | None) -> str:
-    return "" if seconds is None else f"{seconds:.0f} s"
+def _has_ended(row: Row) -> bool:
+    failed = (row.folder / ERROR).exists() or has_begun(row.folder)
+    return not row.status.done and not failed and row.folder.exists()
 
 
 def _settle(config: DictConfig) -> None:

@@ -12,9 +12,12 @@ import math
 import types
 import typing
 from collections.abc import Mapping
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
-Record = TypeVar("Record")
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+Record = TypeVar("Record", bound="DataclassInstance")
 
 INFINITE = {"inf": math.inf, "-inf": -math.inf}
 _NAMES = {str: "text", int: "a whole number", float: "a number", bool: "true or false", type(None): "null"}
@@ -48,11 +51,11 @@ def from_json(kind: type[Record], content: Any, where: str = "") -> Record:
     """
     if not isinstance(content, dict):
         raise ValueError(f"{where or 'the content'} is {_shown(content)}, expected a JSON object")
-    hints = _hints(kind)  # type: ignore[arg-type]
+    hints = _hints(kind)
     prefix = f"{where}." if where else ""
     if unknown := sorted(content.keys() - hints.keys()):
         raise ValueError(f"{prefix}{_shown(unknown[0])} is not known here (a newer version of hear_exp may have it)")
-    needed = [field.name for field in dataclasses.fields(kind) if _is_needed(field)]  # type: ignore[arg-type]
+    needed = [field.name for field in dataclasses.fields(kind) if _is_needed(field)]
     if lacking := [name for name in needed if name not in content]:
         raise ValueError(f"it lacks {', '.join(prefix + name for name in lacking)}")
     return kind(**{name: _value(hints[name], value, prefix + name) for name, value in content.items()})

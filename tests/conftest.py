@@ -85,6 +85,19 @@ def compose(start):
 
 
 @pytest.fixture
+def settings_of(compose):
+    """settings_of("model=crepe", ...): the config as the job reads it, and the choices."""
+    from hear_exp.settings.config import Settings
+    from hear_exp.settings.fields import read
+
+    def made(*arguments: str) -> tuple[Settings, Choices]:
+        config, choices = compose(*arguments)
+        return read(Settings, config), choices
+
+    return made
+
+
+@pytest.fixture
 def calls(tmp_path, monkeypatch):
     """The sizes of the batches that the tiny model has embedded so far."""
     log = tmp_path / "calls.log"

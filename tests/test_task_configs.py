@@ -114,52 +114,52 @@ def test_the_document_has_them_all():
 # A task's own settings ---------------------------------------------------------------------------------------
 
 
-def load(compose, folder, name, *overrides):
-    config, overrides = compose(f"task={name}", f"task.path={folder}", *overrides)
-    return plans.load_task(config, overrides)
+def load(settings_of, folder, name, *overrides):
+    settings, overrides = settings_of(f"task={name}", f"task.path={folder}", *overrides)
+    return plans.load_task(settings, overrides)
 
 
-def test_dcase_validates_every_ten_epochs(compose, tmp_path):
+def test_dcase_validates_every_ten_epochs(settings_of, tmp_path):
     """Also where its folder is given by its path."""
     folder = write_task(tmp_path / "dcase", "events", clips=1, task_name="dcase2016_task2")
     for name in ("dcase2016", "custom"):
-        task = load(compose, folder, name)
+        task = load(settings_of, folder, name)
         assert task.predictor_grid == {"check_val_every_n_epoch": [10]}
         assert (task.postprocessing_grid, task.early_stop_on_score) == ({}, True)
-    _, points = _protocol_and_grid(compose, task)
+    _, points = _protocol_and_grid(settings_of, task)
     assert {point.check_val_every_n_epoch for point in points} == {10}
 
 
-def _protocol_and_grid(compose, task):
-    config, choices = compose("task=custom")
-    return plans.protocol_and_grid(config, task, choices)
+def _protocol_and_grid(settings_of, task):
+    settings, choices = settings_of("task=custom")
+    return plans.protocol_and_grid(settings, task, choices)
 
 
-def test_maestro(compose, tmp_path):
+def test_maestro(settings_of, tmp_path):
     folder = write_task(tmp_path / "maestro", "events", clips=1, folds=3, task_name="maestro")
-    task = load(compose, folder, "maestro_5h")
+    task = load(settings_of, folder, "maestro_5h")
     assert task.predictor_grid == {"max_epochs": [50]}
     assert task.postprocessing_grid == {"median_filter_ms": [150], "min_duration": [50]}
     assert task.early_stop_on_score is False
-    protocol, _ = _protocol_and_grid(compose, task)
+    protocol, _ = _protocol_and_grid(settings_of, task)
     assert (protocol.median_filter_ms, protocol.min_duration_ms) == ((150,), (50,))
 
 
-def test_the_metadata_wins(compose, tmp_path):
+def test_the_metadata_wins(settings_of, tmp_path):
     params = {
         "task_specific_param_grid": {"max_epochs": [7], "check_val_every_n_epoch": [1]},
         "event_postprocessing_grid": {"median_filter_ms": [100]},
     }
     folder = write_task(tmp_path / "m", "events", clips=1, folds=3, task_name="maestro", evaluation_params=params)
-    task = load(compose, folder, "maestro_5h")
+    task = load(settings_of, folder, "maestro_5h")
     assert task.predictor_grid == {"max_epochs": [7], "check_val_every_n_epoch": [1]}
     assert task.postprocessing_grid == {"median_filter_ms": [100], "min_duration": [50]}
 
 
-def test_others_have_none(compose, tmp_path):
+def test_others_have_none(settings_of, tmp_path):
     folder = write_task(tmp_path / "tiny", clips=1)
     for name in ("esc50", "custom"):
-        task = load(compose, folder, name)
+        task = load(settings_of, folder, name)
         assert replace(task, predictor_grid={}, postprocessing_grid={}) == task
 
 

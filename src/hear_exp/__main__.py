@@ -26,7 +26,7 @@ def run(config: dict[str, Any], folder: Path, choices: Choices) -> None:
     from .settings.plans import make_plans
 
     settings = read(Settings, config)
-    plans = make_plans(config, folder, choices)
+    plans = make_plans(settings, folder, choices)
     from .pipeline import evaluate
 
     evaluate(settings, plans, folder, config)

@@ -30,7 +30,7 @@ from .errors import UserError
 from .files import naming, read_json, temporary_name
 from .settings.config import ExportSettings
 from .settings.fields import read
-from .settings.plans import check_job, load_task
+from .settings.plans import check, load_task
 from .tasks.folder import Task
 from .tasks.targets import frame_targets
 
@@ -43,8 +43,8 @@ def run(config: dict[str, Any], folder: Path, choices: Choices) -> None:
     ``folder`` holds the log. Raises UserError for a user's mistake, such as a folder that is there already.
     """
     settings = read(ExportSettings, config)
-    check_job(config, choices)
-    task = load_task(config, choices)
+    check(settings, choices)
+    task = load_task(settings, choices)
     begin(folder)
     from .settings.objects import load_source  # takes seconds, and mistakes need none of it
 

@@ -432,10 +432,10 @@ def test_resampled_once(server, fetch):
 # Before the download -----------------------------------------------------------------------------------------
 
 
-def test_a_task_that_is_not_there_yet(compose):
-    config, overrides = compose("task=esc50", "paths.root=else where", "seed=1")
+def test_a_task_that_is_not_there_yet(settings_of):
+    settings, overrides = settings_of("task=esc50", "paths.root=else where", "seed=1")
     with pytest.raises(UserError) as caught:
-        plans.load_task(config, overrides)
+        plans.load_task(settings, overrides)
     assert str(caught.value) == (
         "esc50 is not there yet (else where/data/tasks/esc50-v2.0.0-full); this fetches it, and tells its size before: "
         "python -m hear_exp.download task=esc50 'paths.root=else where'"

@@ -368,14 +368,14 @@ def test_rows_that_are_fewer_than_the_clips(scenes):
 # The command ------------------------------------------------------------------------------------------------
 
 
-def test_options_without_effect_are_refused(scenes, compose):
+def test_options_without_effect_are_refused(scenes, settings_of):
     path = f"embeddings.path={scenes}"
-    assert load_task(*compose("embeddings=heareval", path, "predictor.lr=1e-3", "seed=1")).name == "hand"
+    assert load_task(*settings_of("embeddings=heareval", path, "predictor.lr=1e-3", "seed=1")).name == "hand"
     for override, group in (("model=crepe", "model"), ("+model.options.x=1", "model"), ("task.path=a", "task")):
         with pytest.raises(UserError, match=f"{group} has no effect with embeddings=heareval: .*model/hand"):
-            load_task(*compose("embeddings=heareval", path, override))
+            load_task(*settings_of("embeddings=heareval", path, override))
     with pytest.raises(UserError, match="needs the folder that heareval wrote: embeddings"):
-        load_task(*compose("embeddings=heareval"))
+        load_task(*settings_of("embeddings=heareval"))
 
 
 @pytest.mark.slow

@@ -22,20 +22,20 @@ def bees(tmp_path, **options) -> Path:
     return tmp_path / "tasks"
 
 
-def test_beehive_needs_both_parts(compose, tmp_path):
+def test_beehive_needs_both_parts(settings_of, tmp_path):
     folder = bees(tmp_path)
-    config, overrides = compose("task=beehive_states", f"paths.tasks={folder}")
-    assert [task.name for task in plans.load_tasks(config, overrides)] == [
+    settings, overrides = settings_of("task=beehive_states", f"paths.tasks={folder}")
+    assert [task.name for task in plans.load_tasks(settings, overrides)] == [
         "beehive_states_fold0",
         "beehive_states_fold1",
     ]
     with pytest.raises(UserError, match=r"^beehive_states consists of 2 tasks, take one: task=custom with task\.path="):
-        plans.load_task(config, overrides)
+        plans.load_task(settings, overrides)
     (folder / "beehive_states_fold1-v2-full").rename(folder / "else")
     with pytest.raises(
         UserError, match=r"^beehive_states is not there yet \(.*fold1-v2-full\).*task=beehive_states paths"
     ):
-        plans.load_tasks(config, overrides)
+        plans.load_tasks(settings, overrides)
 
 
 @pytest.mark.slow

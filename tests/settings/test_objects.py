@@ -9,27 +9,25 @@ from tiny import embed, write_task
 
 from hear_exp.errors import UserError
 from hear_exp.settings import objects, plans
-from hear_exp.settings.config import Settings
-from hear_exp.settings.fields import read
 
 # Models -----------------------------------------------------------------------------------------------------
 
 
-def test_any_hear_module(compose, tmp_path):
+def test_any_hear_module(settings_of, tmp_path):
     weights = tmp_path / "w.txt"
     weights.write_text("2.0")
-    config, _ = compose(
+    settings, _ = settings_of(
         "model=hear", "model.module=tiny_model", f"model.weights={weights}", "model.options={dim: 8}", "trainer=cpu"
     )
-    encoder = objects.load_encoder(read(Settings, config))
+    encoder = objects.load_encoder(settings)
     assert (encoder.name, encoder.device, encoder.dim("scene")) == ("tiny_model", torch.device("cpu"), 8)
     assert encoder.identity["options"] == {"dim": 8}
     assert len(encoder.identity["weights"]) == 1
 
 
-def test_no_module(compose):
+def test_no_module(settings_of):
     with pytest.raises(UserError, match=r"^model hear: no module given \(model\.module=PACKAGE"):
-        objects.load_encoder(read(Settings, compose("model=hear")[0]))
+        objects.load_encoder(settings_of("model=hear")[0])
 
 
 # Targets and the problem ------------------------------------------------------------------------------------
@@ -64,13 +62,13 @@ def test_event_targets_belong_to_their_frames(tmp_path):
             assert np.array_equal(targets[clip.start : clip.start + clip.count], expected)
 
 
-def test_problem(compose, tmp_path):
+def test_problem(settings_of, tmp_path):
     task, embedded = embed(write_task(tmp_path / "task"), tmp_path / "cache")
-    config, choices = compose("seed=7", "search.threads=2", "data.in_memory=false", "trainer=cpu")
-    protocol, _ = plans.protocol_and_grid(config, task, choices)
+    settings, choices = settings_of("seed=7", "search.threads=2", "data.in_memory=false", "trainer=cpu")
+    protocol, _ = plans.protocol_and_grid(settings, task, choices)
     folder = tmp_path / "run"
     folder.mkdir()
-    settings, device = read(Settings, config), torch.device("cpu")
+    device = torch.device("cpu")
     with objects.make_problem(settings, task, embedded.embeddings, protocol, device, folder) as problem:
         assert (problem.seed, problem.threads, problem.in_memory) == (7, 2, False)
         assert (problem.accelerator, problem.precision) == ("cpu", "32-true")

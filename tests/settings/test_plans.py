@@ -10,50 +10,48 @@ from tiny import write_task
 from hear_exp.cli.configs import task_configs
 from hear_exp.errors import UserError
 from hear_exp.settings import plans
-from hear_exp.settings.config import Settings
-from hear_exp.settings.fields import read
 from hear_exp.settings.task_settings import protocol_changes
 from hear_exp.tasks.folder import read_task
 
 # Tasks -------------------------------------------------------------------------------------------
 
 
-def test_custom_task(compose, tmp_path):
+def test_custom_task(settings_of, tmp_path):
     folder = write_task(tmp_path / "mine")
-    config, choices = compose("task=custom", f"task.path={folder}")
-    assert plans.load_task(config, choices) == replace(read_task(folder), early_stop_on_score=True)
+    settings, choices = settings_of("task=custom", f"task.path={folder}")
+    assert plans.load_task(settings, choices) == replace(read_task(folder), early_stop_on_score=True)
 
 
-def test_custom_task_without_a_folder(compose):
+def test_custom_task_without_a_folder(settings_of):
     with pytest.raises(UserError, match=r"^task=custom needs the folder of the task: task\.path=FOLDER$"):
-        plans.load_task(*compose("task=custom"))
+        plans.load_task(*settings_of("task=custom"))
 
 
-def test_custom_task_whose_folder_is_missing(compose):
+def test_custom_task_whose_folder_is_missing(settings_of):
     with pytest.raises(UserError, match=r"^task folder not found: nowhere "):
-        plans.load_task(*compose("task=custom", "task.path=nowhere"))
+        plans.load_task(*settings_of("task=custom", "task.path=nowhere"))
 
 
 @pytest.mark.parametrize(("spoken", "expected"), [(None, False), (True, True), (False, False)])
-def test_metadata_that_speaks_of_early_stopping_wins_over_the_config(compose, tmp_path, spoken, expected):
+def test_metadata_that_speaks_of_early_stopping_wins_over_the_config(settings_of, tmp_path, spoken, expected):
     """HEAR stops MAESTRO's fits by their loss, and its archive does not say so."""
     says = {} if spoken is None else {"use_scoring_for_early_stopping": spoken}
     metadata = {"task_name": task_configs()["maestro_5h"]["task_name"], **says}
     folder = write_task(tmp_path / "mine", "events", **metadata)
-    task = plans.load_task(*compose("task=custom", f"task.path={folder}"))
+    task = plans.load_task(*settings_of("task=custom", f"task.path={folder}"))
     assert task.early_stop_on_score is expected
 
 
-def test_a_task_is_read_once_for_all_jobs_of_a_sweep(compose, tmp_path, monkeypatch):
+def test_a_task_is_read_once_for_all_jobs_of_a_sweep(settings_of, tmp_path, monkeypatch):
     folder = write_task(tmp_path / "mine")
     read = []
     monkeypatch.setattr(plans, "read_task", lambda folder, **options: read.append(folder) or read_task(folder))
     for _ in range(3):
-        plans.check_job(*compose("task=custom", f"task.path={folder}"))
+        plans.check(*settings_of("task=custom", f"task.path={folder}"))
     assert read == [folder]
     metadata = folder / "task_metadata.json"
     metadata.write_text(metadata.read_text() + "\n")
-    plans.check_job(*compose("task=custom", f"task.path={folder}"))
+    plans.check(*settings_of("task=custom", f"task.path={folder}"))
     assert read == [folder, folder]
 
 
@@ -110,39 +108,41 @@ def task(tmp_path):
     return read_task(write_task(tmp_path / "task", "events", clips=2, seconds=1.0, evaluation_params=params))
 
 
-def test_the_task_wins_over_the_protocols_postprocessing(compose, task):
-    config, choices = compose()
-    protocol, _ = plans.protocol_and_grid(config, task, choices)
+def test_the_task_wins_over_the_protocols_postprocessing(settings_of, task):
+    settings, choices = settings_of()
+    protocol, _ = plans.protocol_and_grid(settings, task, choices)
     assert (protocol.name, protocol.median_filter_ms, protocol.min_duration_ms) == ("hear2021", (150,), (50,))
-    assert protocol_changes(config) == {}
+    assert protocol_changes(settings.protocol) == {}
 
 
-def test_the_user_wins_over_the_task(compose, task):
-    config, choices = compose("protocol=fixed", "protocol.min_duration_ms=[100,200]", "protocol.shuffle=false")
-    protocol, _ = plans.protocol_and_grid(config, task, choices)
+def test_the_user_wins_over_the_task(settings_of, task):
+    settings, choices = settings_of("protocol=fixed", "protocol.min_duration_ms=[100,200]", "protocol.shuffle=false")
+    protocol, _ = plans.protocol_and_grid(settings, task, choices)
     assert (protocol.median_filter_ms, protocol.min_duration_ms) == ((150,), (100, 200))
-    assert protocol_changes(config) == {"min_duration_ms": (100, 200), "shuffle": False}
+    assert protocol_changes(settings.protocol) == {"min_duration_ms": (100, 200), "shuffle": False}
 
 
-def test_the_user_wins_with_the_default_as_well(compose, task):
+def test_the_user_wins_with_the_default_as_well(settings_of, task):
     """Who types a value wants it, also where it is the shipped one."""
-    config, choices = compose("protocol.median_filter_ms=250", "predictor.max_epochs=500")
-    protocol, points = plans.protocol_and_grid(config, task, choices)
+    settings, choices = settings_of("protocol.median_filter_ms=250", "predictor.max_epochs=500")
+    protocol, points = plans.protocol_and_grid(settings, task, choices)
     assert (protocol.median_filter_ms, protocol.min_duration_ms) == ((250,), (50,))
-    assert protocol_changes(config) == {}
+    assert protocol_changes(settings.protocol) == {}
     assert {(point.max_epochs, point.lr) for point in points} == {(500, 0.5)}
 
 
-def test_the_task_wins_over_the_predictors_defaults(compose, task):
-    config, choices = compose()
-    _, points = plans.protocol_and_grid(config, task, choices)
+def test_the_task_wins_over_the_predictors_defaults(settings_of, task):
+    settings, choices = settings_of()
+    _, points = plans.protocol_and_grid(settings, task, choices)
     assert len(points) == 4  # two layers, two initializations, one lr
     assert {(point.max_epochs, point.lr) for point in points} == {(50, 0.5)}
 
 
-def test_a_list_is_searched_and_a_value_is_fixed(compose, task):
-    config, choices = compose("protocol=fixed", "predictor=linear", "predictor.lr=[1e-3,1e-4]", "predictor.patience=5")
-    _, points = plans.protocol_and_grid(config, task, choices)
+def test_a_list_is_searched_and_a_value_is_fixed(settings_of, task):
+    settings, choices = settings_of(
+        "protocol=fixed", "predictor=linear", "predictor.lr=[1e-3,1e-4]", "predictor.patience=5"
+    )
+    _, points = plans.protocol_and_grid(settings, task, choices)
     assert [point.lr for point in points] == [1e-3, 1e-4, 1e-3, 1e-4]
     assert {(point.patience, point.max_epochs) for point in points} == {(5, 50)}
 
@@ -165,21 +165,15 @@ def test_a_list_is_searched_and_a_value_is_fixed(compose, task):
         ("~predictor.name", r"^predictor\.name is missing"),
     ],
 )
-def test_bad_options(compose, task, override, sentence):
-    config, choices = compose(override)
-
-    def check_everything():
-        read(Settings, config)
-        plans.protocol_and_grid(config, task, choices)
-
+def test_bad_options(settings_of, task, override, sentence):
     with pytest.raises(UserError, match=sentence):
-        check_everything()
+        (lambda settings, choices: plans.protocol_and_grid(settings, task, choices))(*settings_of(override))
 
 
-def test_a_tasks_own_postprocessing_may_be_one_value_but_not_any(compose, task):
-    config, choices = compose()
+def test_a_tasks_own_postprocessing_may_be_one_value_but_not_any(settings_of, task):
+    settings, choices = settings_of()
     one = replace(task, postprocessing_grid={"median_filter_ms": 150})
-    assert plans.protocol_and_grid(config, one, choices)[0].median_filter_ms == (150,)
+    assert plans.protocol_and_grid(settings, one, choices)[0].median_filter_ms == (150,)
     bad = replace(task, postprocessing_grid={"min_duration": ["long"]})
     with pytest.raises(UserError, match=r"event_postprocessing_grid\.min_duration is \['long'\], expected"):
-        plans.protocol_and_grid(config, bad, choices)
+        plans.protocol_and_grid(settings, bad, choices)

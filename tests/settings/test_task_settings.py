@@ -13,6 +13,8 @@ from hear_exp.settings.task_settings import predictor_settings, protocol_changes
 from hear_exp.tasks.folder import read_task
 
 GLOBAL = "# @package _global_\n"
+LINEAR = "_target_: hear_exp.prediction.mlp.Linear"
+CPU = "trainer:\n  accelerator: cpu\n  precision: 32-true\n"
 MLP = {"max_epochs": 500, "patience": 20, "lr": [3.2e-3, 1e-3, 3.2e-4, 1e-4]}
 TASK = {"max_epochs": [50], "patience": [3]}
 
@@ -25,7 +27,7 @@ def task(tmp_path):
 
 
 @pytest.fixture
-def settled(compose, tmp_path, task):
+def settled(settings_of, tmp_path, task):
     """settled({"predictor/mine": TEXT}, "predictor=mine", ...): predictor and protocol with files of one's own."""
 
     def settle(files, *typed):
@@ -33,9 +35,9 @@ def settled(compose, tmp_path, task):
             path = tmp_path / "mine" / f"{name}.yaml"
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(text)
-        config, choices = compose(*typed, *(["--config-dir", str(tmp_path / "mine")] if files else []))
-        config = with_task_settings(config, task, choices)
-        return config["predictor"], config["protocol"]
+        settings, choices = settings_of(*typed, *(["--config-dir", str(tmp_path / "mine")] if files else []))
+        settings = with_task_settings(settings, task, choices)
+        return settings.predictor.hyperparameters, settings.protocol
 
     return settle
 
@@ -72,11 +74,15 @@ def settled(compose, tmp_path, task):
         # A predictor's file says what it is, and a task has its settings for whichever it is.
         ({"predictor/p": "defaults: [mlp, _self_]\npatience: 7\nlr: 7\n"}, ["predictor=p"], {**TASK, "lr": 7}),
         (
-            {"predictor/p": f"{GLOBAL}predictor:\n  name: p\n  patience: 7\n  lr: 7\n  max_epochs: 8\n"},
+            {"predictor/p": f"{GLOBAL}predictor:\n  name: p\n  {LINEAR}\n  patience: 7\n  lr: 7\n  max_epochs: 8\n"},
             ["predictor=p"],
             {**TASK, "lr": 7},
         ),
-        ({"predictor/sub/p": "name: p\npatience: 7\nlr: 7\n"}, ["predictor=sub/p"], {"patience": [3], "lr": 7}),
+        (
+            {"predictor/sub/p": f"name: p\n{LINEAR}\npatience: 7\nlr: 7\n"},
+            ["predictor=sub/p"],
+            {"patience": [3], "lr": 7},
+        ),
         # A config of one's own that starts from ours.
         (
             {"own": "defaults: [config, _self_]\npredictor:\n  patience: 20\n"},
@@ -89,7 +95,7 @@ def settled(compose, tmp_path, task):
             {**MLP, **TASK},
         ),
         # A file of another group that comes after the predictor.
-        ({"trainer/t": f"{GLOBAL}predictor:\n  patience: 20\n"}, ["trainer=t"], {**MLP, **TASK, "patience": 20}),
+        ({"trainer/t": f"{GLOBAL}{CPU}predictor:\n  patience: 20\n"}, ["trainer=t"], {**MLP, **TASK, "patience": 20}),
     ],
 )
 def test_whose_setting_of_the_predictor_wins(settled, files, typed, expected):
@@ -100,20 +106,20 @@ def test_whose_setting_of_the_predictor_wins(settled, files, typed, expected):
 @pytest.mark.parametrize(
     ("files", "typed", "expected"),
     [
-        ({}, [], [150]),
-        ({}, ["protocol=fixed"], [150]),
-        ({}, ["protocol.median_filter_ms=[250]"], [250]),
-        ({"experiment/e": f"{GLOBAL}protocol:\n  median_filter_ms: [250]\n"}, ["experiment=e"], [250]),
-        ({"own": "defaults: [config, _self_]\nprotocol:\n  median_filter_ms: 70\n"}, ["--config-name", "own"], 70),
+        ({}, [], (150,)),
+        ({}, ["protocol=fixed"], (150,)),
+        ({}, ["protocol.median_filter_ms=[250]"], (250,)),
+        ({"experiment/e": f"{GLOBAL}protocol:\n  median_filter_ms: [250]\n"}, ["experiment=e"], (250,)),
+        ({"own": "defaults: [config, _self_]\nprotocol:\n  median_filter_ms: 70\n"}, ["--config-name", "own"], (70,)),
         # What is called hear2021 is hereby changed; a protocol with a name of its own has its own defaults.
-        ({"protocol/p": "defaults: [hear2021, _self_]\nmedian_filter_ms: [9]\n"}, ["protocol=p"], [9]),
-        ({"protocol/p": "defaults: [hear2021, _self_]\nmedian_filter_ms: [9]\nname: p\n"}, ["protocol=p"], [150]),
+        ({"protocol/p": "defaults: [hear2021, _self_]\nmedian_filter_ms: [9]\n"}, ["protocol=p"], (9,)),
+        ({"protocol/p": "defaults: [hear2021, _self_]\nmedian_filter_ms: [9]\nname: p\n"}, ["protocol=p"], (150,)),
     ],
 )
 def test_whose_postprocessing_wins(settled, files, typed, expected):
     _, protocol = settled(files, *typed)
-    assert protocol["median_filter_ms"] == expected
-    assert protocol["min_duration_ms"] == [125, 250]
+    assert protocol.median_filter_ms == expected
+    assert protocol.min_duration_ms == (125, 250)
 
 
 def test_a_searchpath_of_ones_own_is_searched_again(settled, tmp_path):
@@ -130,7 +136,8 @@ def test_a_folder_of_configs_of_ones_own(settled, tmp_path):
     path = tmp_path / "conf" / "predictor" / "mlp.yaml"
     path.write_text(path.read_text() + "weight_decay: 0\n")
     predictor, _ = settled({}, "--config-path", str(tmp_path / "conf"), "predictor.lr=2")
-    assert predictor == {**composed_file("predictor", "mlp"), **TASK, "lr": 2, "weight_decay": 0}
+    mlp = {name: value for name, value in composed_file("predictor", "mlp").items() if name not in ("name", "_target_")}
+    assert predictor == {**mlp, **TASK, "lr": 2, "weight_decay": 0}
 
 
 @pytest.mark.parametrize(
@@ -141,29 +148,29 @@ def test_a_folder_of_configs_of_ones_own(settled, tmp_path):
         (["task=custom", "predictor.max_epochs=500"], 500),
     ],
 )
-def test_the_archive_wins_over_the_tasks_file_and_the_user_over_both(compose, tmp_path, typed, expected):
+def test_the_archive_wins_over_the_tasks_file_and_the_user_over_both(settings_of, tmp_path, typed, expected):
     """MAESTRO's file says max_epochs 50, as its archive may; this one says 7."""
     params = {"task_specific_param_grid": {"max_epochs": [7]}}
     folder = write_task(tmp_path / "m", "events", clips=1, folds=3, task_name="maestro", evaluation_params=params)
-    config, choices = compose(*typed, f"task.path={folder}")
-    settled = with_task_settings(config, plans.load_task(config, choices), choices)
-    assert settled["predictor"]["max_epochs"] == expected
-    assert (settled["protocol"]["median_filter_ms"], settled["protocol"]["min_duration_ms"]) == ([150], [50])
+    settings, choices = settings_of(*typed, f"task.path={folder}")
+    settled = with_task_settings(settings, plans.load_task(settings, choices), choices)
+    assert settled.predictor.hyperparameters["max_epochs"] == expected
+    assert (settled.protocol.median_filter_ms, settled.protocol.min_duration_ms) == ((150,), (50,))
 
 
-def test_parts_have_each_their_own(compose, tmp_path):
+def test_parts_have_each_their_own(settings_of, tmp_path):
     names = ("beehive_states_fold0-v2-full", "beehive_states_fold1-v2-full")
     for number, name in enumerate(names):
         params = {"task_specific_param_grid": {"max_epochs": [7 + number]}}
         write_task(tmp_path / name, clips=8, evaluation_params=params)
-    config, choices = compose("task=beehive_states", f"task.path={tmp_path}", "predictor.patience=1")
-    made = plans.make_plans(config, tmp_path / "run", choices)
+    settings, choices = settings_of("task=beehive_states", f"task.path={tmp_path}", "predictor.patience=1")
+    made = plans.make_plans(settings, tmp_path / "run", choices)
     assert [{(point.max_epochs, point.patience) for point in plan.points} for plan in made] == [{(7, 1)}, {(8, 1)}]
 
 
-def test_a_task_without_settings_leaves_the_config_as_it_is(compose, task):
-    config, choices = compose()
-    assert with_task_settings(config, replace(task, predictor_grid={}, postprocessing_grid={}), choices) is config
+def test_a_task_without_settings_leaves_the_settings_as_they_are(settings_of, task):
+    settings, choices = settings_of()
+    assert with_task_settings(settings, replace(task, predictor_grid={}, postprocessing_grid={}), choices) is settings
 
 
 def test_what_the_predictor_does_not_have_is_left_out(task):
@@ -185,24 +192,24 @@ def test_metadata_is_not_a_config(task, value):
         predictor_settings(task, composed_file("predictor", "mlp"))
 
 
-def test_changes_are_those_against_the_shipped_protocol_of_that_name(compose):
-    assert protocol_changes(compose("protocol=fixed")[0]) == {}
-    config, _ = compose("protocol=fixed", "protocol.min_duration_ms=5", "protocol.shuffle=false")
-    assert protocol_changes(config) == {"min_duration_ms": (5,), "shuffle": False}
-    assert protocol_changes({"protocol": {**config["protocol"], "name": "mine"}}) == {}
+def test_changes_are_those_against_the_shipped_protocol_of_that_name(settings_of):
+    assert protocol_changes(settings_of("protocol=fixed")[0].protocol) == {}
+    settings, _ = settings_of("protocol=fixed", "protocol.min_duration_ms=5", "protocol.shuffle=false")
+    assert protocol_changes(settings.protocol) == {"min_duration_ms": (5,), "shuffle": False}
+    assert protocol_changes(replace(settings.protocol, name="mine")) == {}
 
 
 @pytest.mark.parametrize(
     ("text", "group"),
     [("task:\n  path: x\n", "task"), ("task:\n  leaderboard: x\n", "task"), ("model:\n  weights: w.pt\n", "model")],
 )
-def test_an_experiment_has_no_say_in_what_heareval_embedded(compose, tmp_path, text, group):
+def test_an_experiment_has_no_say_in_what_heareval_embedded(settings_of, tmp_path, text, group):
     path = tmp_path / "mine" / "experiment" / "e.yaml"
     path.parent.mkdir(parents=True)
     path.write_text(GLOBAL + text)
     given = ["embeddings=heareval", f"embeddings.path={tmp_path}/gone"]
     with pytest.raises(UserError, match=r"^task folder not found"):
-        plans.load_tasks(*compose(*given))
-    config, choices = compose(*given, "experiment=e", "--config-dir", str(tmp_path / "mine"))
+        plans.load_tasks(*settings_of(*given))
+    settings, choices = settings_of(*given, "experiment=e", "--config-dir", str(tmp_path / "mine"))
     with pytest.raises(UserError, match=f"^{group} has no effect with embeddings=heareval"):
-        plans.load_tasks(config, choices)
+        plans.load_tasks(settings, choices)

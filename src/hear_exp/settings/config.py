@@ -56,11 +56,20 @@ class Paths(Group):
     fits: Path
 
 
-class TaskChoice(Group):
-    """The group ``task``: the folder of a task, and what HEAR 2021 set for it outside its metadata.
+class TaskSettings(Group):
+    """What HEAR 2021 set for a task outside its metadata, which calls it ``task_name``."""
 
-    ``archives`` are those to download, ``parts`` the folders in ``path`` of a task that HEAR published in parts,
-    ``task_name`` what its metadata calls it. The other groups of a task's file are for people to read.
+    task_name: str | None = None
+    predictor_grid: Mapping[str, Any] = {}
+    postprocessing_grid: Mapping[str, Any] = {}
+    early_stop_on_score: bool = True
+
+
+class TaskChoice(TaskSettings):
+    """The group ``task``: a task's folder and settings of its own.
+
+    ``archives`` are those to download, ``parts`` the folders in ``path`` of a task that HEAR published in parts. The
+    other groups of a task's file are for people to read.
     """
 
     name: str
@@ -69,10 +78,6 @@ class TaskChoice(Group):
     archives: tuple[str, ...] | None = None
     parts: tuple[str, ...] | None = None
     leaderboard: str | None = None
-    task_name: str | None = None
-    predictor_grid: Mapping[str, Any] = {}
-    postprocessing_grid: Mapping[str, Any] = {}
-    early_stop_on_score: bool = True
 
 
 def _named(name: Any) -> str:

@@ -9,29 +9,36 @@ from typing import Any
 from ..cli.choices import Choices
 from ..cli.composition import composed_file
 from ..errors import UserError
-from ..prediction.protocol import changed_fields, protocol_from_config
+from ..prediction.protocol import Protocol, changed_fields, protocol_from_config
 from ..tasks.folder import Task
+from .config import PredictorChoice, Settings
 
 _POSTPROCESSING = {"median_filter_ms": "median_filter_ms", "min_duration": "min_duration_ms"}  # HEAR's name: ours
 
 
-def with_task_settings(config: Mapping[str, Any], task: Task, choices: Choices) -> Mapping[str, Any]:
-    """``config`` with the settings of ``task`` in its predictor and protocol, unless a person set them.
+def with_task_settings(settings: Settings, task: Task, choices: Choices) -> Settings:
+    """``settings`` with those of ``task`` in its predictor and protocol, unless a person set them.
 
     Hydra composes the job again with them, so that its order decides: what was typed, an experiment's file or a
     config of one's own, over the task, over the predictor's and the protocol's files. Raises UserError for settings
     that cannot be used.
     """
-    typed, changed = choices.typed_options("protocol"), protocol_changes(config)
+    typed, changed = choices.typed_options("protocol"), protocol_changes(settings.protocol)
     own = {
-        "predictor": predictor_settings(task, config["predictor"], choices.typed_options("predictor")),
+        "predictor": predictor_settings(task, settings.predictor.hyperparameters, choices.typed_options("predictor")),
         "protocol": _protocol_settings(task, {*typed, *changed}),
     }
-    own = {group: settings for group, settings in own.items() if settings}
+    own = {group: options for group, options in own.items() if options}
     if not own:
-        return config
+        return settings
     assert choices.composition is not None
-    return {**config, **choices.composition.with_task_settings(own)}
+    again = choices.composition.with_task_settings(own)
+    made = dict[str, Any]()
+    if "predictor" in again:
+        made["predictor"] = PredictorChoice.model_validate(again["predictor"])
+    if "protocol" in again:
+        made["protocol"] = protocol_from_config(again["protocol"])
+    return settings.model_copy(update=made)
 
 
 def predictor_settings(task: Task, predictor: Mapping[str, Any], typed: Collection[str] = ()) -> dict[str, Any]:
@@ -52,9 +59,8 @@ def predictor_settings(task: Task, predictor: Mapping[str, Any], typed: Collecti
     return own
 
 
-def protocol_changes(config: Mapping[str, Any]) -> dict[str, Any]:
-    """The fields in which the config's protocol differs from the shipped one that it is named after."""
-    protocol = protocol_from_config(config["protocol"])
+def protocol_changes(protocol: Protocol) -> dict[str, Any]:
+    """The fields in which ``protocol`` differs from the shipped one that it is named after."""
     published = composed_file("protocol", protocol.name)
     return changed_fields(protocol, protocol_from_config(published)) if published else {}
 

@@ -102,7 +102,7 @@ def test_wandb_that_fails_at_the_end_is_a_warning_that_says_how_to_record_again(
     assert read_result(folder).score is not None
     assert f"the result was not recorded (it is in {folder.resolve()}/result.json): network unreachable" in warned
     assert "upload what wandb kept with: wandb sync wandb/" in warned
-    assert "the same command makes and records the run again" in warned
+    assert "the same command with rerun=true makes and records the run again" in warned
 
 
 def test_a_table_that_cannot_be_printed_is_a_warning(small, monkeypatch):

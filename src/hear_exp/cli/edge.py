@@ -23,7 +23,7 @@ from . import multirun, resolvers
 from .arguments import flags_first
 from .choices import Choices, choices_of_job
 from .configs import conf_dir
-from .run_record import end, has_begun, note_in_log, record_failure, remove_unbegun
+from .run_record import FOUND, end, has_begun, note_in_log, record_failure, remove_unbegun
 from .sentences import is_expected, leave, sentence
 
 log = logging.getLogger(__name__)
@@ -100,6 +100,8 @@ def _run_job(job: Job, config: DictConfig, of_the_job: list[BaseException], full
             leave(what)
     else:
         end(folder)
+        if single and (folder / FOUND).exists():  # it is shown, and where it is: a folder more would say nothing
+            remove_unbegun(folder, Path(config.paths.root))
 
 
 def _record(folder: Path, what: str, error: BaseException, overrides: Sequence[str], started: float) -> None:

@@ -15,9 +15,9 @@ import filelock
 
 from ..errors import UserError
 from ..files import read_json, write_json
-from .run_record import ERROR, RESULT, RUNNING
+from .run_record import EMBEDDED, ERROR, FOUND, RESULT, RUNNING
 
-FOUND, EMBEDDED, SUBMITTED, LOG = "found.json", "embedded.json", ".submitted.json", "run.log"
+SUBMITTED, LOG = ".submitted.json", "run.log"
 SWEEPING = ".sweeping"  # in a sweep's folder, locked by the process that launches its jobs
 JUST_BEGUN_S = 5.0  # the mark of a run this young may not be locked yet
 DONE = ("finished", "found", "embedded")  # nothing is left to do

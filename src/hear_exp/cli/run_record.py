@@ -25,7 +25,8 @@ from ..files import write_json
 log = logging.getLogger(__name__)
 
 RUNNING, ERROR, RESULT = ".running", "error.json", "result.json"
-OURS = (".hydra", "run.log", "metrics.csv", "plots", "predictions", "parts")  # what a run may leave behind
+FOUND, EMBEDDED = "found.json", "embedded.json"  # its result was there already; it had to embed only
+OURS = (".hydra", "run.log", "metrics.csv", "plots", "predictions", "parts", FOUND)  # what a run may leave behind
 SETTLED_S = 60.0  # a mark younger than this may not be locked yet
 _held: dict[Path, filelock.BaseFileLock] = {}
 
@@ -44,13 +45,18 @@ def has_begun(folder: Path) -> bool:
     return (Path(folder) / RUNNING).exists()
 
 
+def has_ended_well(folder: Path) -> bool:
+    """Whether the run in ``folder`` has its result, has found it elsewhere, or has embedded what it had to."""
+    return any((Path(folder) / name).exists() for name in (RESULT, FOUND, EMBEDDED))
+
+
 def end(folder: Path) -> None:
     """Take the mark away: the run has ended, well or with an error.json. What an earlier attempt failed with goes."""
     folder = Path(folder)
     if lock := _held.pop(folder.resolve(), None):
         lock.release()
     (folder / RUNNING).unlink(missing_ok=True)
-    if (folder / RESULT).exists():
+    if has_ended_well(folder):
         (folder / ERROR).unlink(missing_ok=True)
 
 
@@ -122,7 +128,7 @@ def settle_killed(runs: Path) -> list[Path]:
             lock = filelock.FileLock(mark)
             lock.acquire(timeout=0)
             try:
-                if not (mark.parent / RESULT).exists():
+                if not has_ended_well(mark.parent):
                     what = "killed: its process ended without a word (out of memory, a time limit, or kill -9)"
                     record_failure(mark.parent, what, None, (), started)
                     gone.append(mark.parent)

@@ -56,14 +56,17 @@ def clip_order(task: Task) -> list[tuple[str, tuple[Clip, ...]]]:
     return order
 
 
-def embed_task(task: Task, encoder: Encoder, root: Path, batch_seconds: float = 60.0) -> Embedded:
+def embed_task(
+    task: Task, encoder: Encoder, root: Path, batch_seconds: float = 60.0, *, may_compute: bool = True
+) -> Embedded:
     """Embed every clip of ``task`` unless the cache under ``root`` has them already.
 
     Batches hold clips of one length, at most ``batch_seconds`` of audio; a batch that does not fit into memory
     is halved and tried again. Before the first, the model is tried on two clips (trial.py); what is doubtful is
     logged as a warning, kept in the cache entry and returned, also by later runs that find the entry.
 
-    Raises UserError for audio that cannot be read, and for NaN or infinite embeddings (naming model and clip).
+    Raises UserError for audio that cannot be read, for NaN or infinite embeddings (naming model and clip), and for
+    embeddings that are not there where nothing may be computed (``may_compute``).
     """
     started = time.perf_counter()
     check_batch_seconds(batch_seconds)
@@ -73,6 +76,11 @@ def embed_task(task: Task, encoder: Encoder, root: Path, batch_seconds: float = 
     entry = Entry(root, task.name, encoder.name, cache_key(task, encoder, files, digests), encoder.versions)
     computed, found = 0, True
     if (embeddings := entry.read()) is None:
+        if not may_compute:
+            raise UserError(
+                f"the embeddings of {task.name} by {encoder.name} are not in the cache ({root}), and stage=fit "
+                "computes none: the same command with stage=embed does"
+            )
         with entry.locked():
             if (embeddings := entry.read()) is None:  # else another process has computed them meanwhile
                 found, computed = False, _compute(entry, task, encoder, files, batch_seconds)

@@ -35,7 +35,7 @@ class Tracker:
     @property
     def again(self) -> str:
         """How a record that failed is made after all."""
-        return "the same command makes and records the run again (its embeddings are kept)"
+        return "the same command with rerun=true makes and records the run again (its embeddings are kept)"
 
 
 class Careful(Tracker):

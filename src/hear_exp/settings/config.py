@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import ConfigDict, Field, PlainValidator
+from pydantic import ConfigDict, Field, PlainValidator, model_validator
 
 from ..embeddings.batching import check_batch_seconds
 from ..embeddings.model_choice import Model, describe_model
@@ -21,6 +21,7 @@ from ..results.tracking import Logger
 from .fields import Count, Group, expected, made_by, one_of, or_none
 
 Accelerator = Literal["auto", "cpu", "gpu", "cuda", "mps"]  # Lightning's names
+Stage = Literal["all", "embed", "fit"]
 Precision = Literal["32-true", "bf16-mixed", "16-mixed", "64-true"]  # Lightning's names
 
 
@@ -54,6 +55,7 @@ class Paths(Group):
 
     embeddings: Path
     fits: Path
+    finished: Path
 
 
 class TaskSettings(Group):
@@ -126,6 +128,8 @@ class Settings(Group):
     """All that ``python -m hear_exp`` is told."""
 
     seed: Annotated[int, Field(strict=True, ge=0), expected("a whole number from 0 up")]
+    stage: Annotated[Stage, one_of(Stage)]
+    rerun: Annotated[Literal[True, False], expected("true or false")]
     data: Data
     search: Search
     model: Annotated[Model, made_by(describe_model)]
@@ -136,6 +140,12 @@ class Settings(Group):
     trainer: Trainer
     logger: Annotated[Logger, Field(discriminator="name")]
     paths: Paths
+
+    @model_validator(mode="after")
+    def _stage_has_an_effect(self) -> Settings:
+        if self.stage == "embed" and isinstance(self.embeddings, Imported):
+            raise UserError("stage=embed has no effect with embeddings=heareval, which takes embeddings that are there")
+        return self
 
 
 class ExportSettings(Settings):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -17,9 +17,8 @@ from ..embeddings.encoder import Encoder, pick_device
 from ..embeddings.heareval import import_embeddings
 from ..prediction.datamodule import fits_in_memory
 from ..prediction.fit_store import FitStore
-from ..prediction.identity import run_identity
+from ..prediction.identity import Identity
 from ..prediction.pool import warm_up
-from ..prediction.predictor import Predictor
 from ..prediction.problem import Problem
 from ..prediction.protocol import Protocol
 from ..tasks.folder import Task
@@ -46,8 +45,8 @@ def load_source(settings: Settings) -> Source:
     if isinstance(origin, Imported):
         device = pick_device(settings.trainer.accelerator)
         return Source(origin.model, device, lambda task: import_embeddings(task, origin.model, cache), {})
-    encoder, seconds = load_encoder(settings), origin.batch_seconds
-    embed = lambda task: embed_task(task, encoder, cache, seconds)  # noqa: E731
+    encoder, seconds, may_compute = load_encoder(settings), origin.batch_seconds, settings.stage != "fit"
+    embed = lambda task: embed_task(task, encoder, cache, seconds, may_compute=may_compute)  # noqa: E731
     return Source(encoder.name, encoder.device, embed, settings.model.settings)
 
 
@@ -81,9 +80,12 @@ def make_problem(
         targets_path.unlink(missing_ok=True)
 
 
-def open_fits(settings: Settings, problem: Problem, points: Sequence[Predictor]) -> FitStore:
-    """Where the finished fits of a search of ``points`` are kept until the run has its result."""
-    return FitStore(settings.paths.fits, run_identity(problem, points)).open()
+def open_fits(settings: Settings, identity: Identity) -> FitStore:
+    """Where the finished fits of the search called ``identity`` are kept until the run has its result."""
+    store = FitStore(settings.paths.fits, identity)
+    if settings.rerun:
+        store.discard()
+    return store.open()
 
 
 def task_targets(task: Task, embeddings: Embeddings) -> np.ndarray:

@@ -2,16 +2,15 @@ from __future__ import annotations
 
 import csv
 import json
-import struct
 import subprocess
 import sys
-import time
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from fabricated import GRID, result_of, scene_outcome, scene_problem
+from wandb_records import offline_runs, summaries, values
 
 from hear_exp.errors import UserError
 from hear_exp.report.pictures import draw_pictures
@@ -19,7 +18,9 @@ from hear_exp.results.leaderboard import Rank
 from hear_exp.results.task_id import TaskId
 from hear_exp.results.tracker import Tracker
 from hear_exp.results.tracking import CsvLogger, NoLogger, make_tracker
-from hear_exp.results.wandb_tracker import WandbLogger, WandbTracker, flat
+from hear_exp.results.wandb_config import flat
+from hear_exp.results.wandb_logger import WandbLogger
+from hear_exp.results.wandb_tracker import WandbTracker
 
 CONFIG = {
     "predictor": {"name": "mlp", "lr": [1e-3, 1e-4]},
@@ -53,47 +54,6 @@ def record(folder: Path, name: str, kfold: bool = False, **changes: Any) -> None
         tracking.finish(result, draw_pictures(folder, problem, outcome, result), folder)
 
 
-def read_wandb(path: Path) -> list[Any]:
-    """The records of a .wandb file, a LevelDB log: blocks of 32 KiB; chunks have crc, length and type."""
-    from wandb.proto.wandb_internal_pb2 import Record  # type: ignore[attr-defined]
-
-    data, position, records, whole = path.read_bytes(), 7, [], b""
-    while position + 7 <= len(data):
-        if position % 32768 > 32768 - 7:  # no room for a header: padding
-            position += 32768 - position % 32768
-            continue
-        _, length, kind = struct.unpack("<IHB", data[position : position + 7])
-        if position + 7 + length > len(data):  # not all written yet
-            break
-        whole += data[position + 7 : position + 7 + length]
-        position += 7 + length
-        if kind in (1, 4):  # a whole record, or the last part of one
-            records.append(Record.FromString(whole))
-            whole = b""
-    return records
-
-
-def offline_runs(folder: Path) -> list[list[Any]]:
-    """The records of each offline run. wandb closes a file a moment after ``finish`` returns."""
-    runs = []
-    for path in sorted((folder / "wandb").glob("offline-run-*/*.wandb")):
-        for _ in range(200):
-            records = read_wandb(path)
-            if any(r.HasField("exit") for r in records):
-                break
-            time.sleep(0.1)
-        runs.append(records)
-    return runs
-
-
-def values(items: Any) -> dict[str, Any]:
-    return {"/".join(item.nested_key) or item.key: json.loads(item.value_json) for item in items}
-
-
-def summary_of(records: list[Any]) -> dict[str, Any]:
-    return {name: value for r in records for name, value in values(r.summary.update).items()}
-
-
 def test_flat():
     assert flat({"a": {"b": 1, "c": {"d": [1, 2]}}, "e": None, "f": {}}) == {
         "a.b": 1,
@@ -109,11 +69,11 @@ def test_wandb_keeps_a_run(tmp_path, caplog):
     (records,) = offline_runs(tmp_path)
     run = next(r.run for r in records if r.HasField("run"))
     assert (run.project, run.run_group, run.job_type) == ("hear_exp", "logmel/demo_scene", "mlp")
-    assert (run.display_name, list(run.tags)) == ("run", ["a"])
+    assert (run.display_name, list(run.tags)) == ("run", ["a", "current", "demo_scene", "mlp"])
     config = values(run.config.update)
     assert config["predictor.lr"] == [1e-3, 1e-4]
     assert config["paths.root"] == "r"
-    summary = summary_of(records)
+    summary = summaries(records)
     assert summary["score"] == summary["test/top1_acc"] == summary["test/top1_acc_mean"]
     assert summary["score_std"] == summary["test/top1_acc_std"] > 0
     assert summary["winner/lr"] in (1e-3, 3.2e-3)
@@ -129,7 +89,7 @@ def test_wandb_keeps_a_run(tmp_path, caplog):
     assert [row["search/fit"] for row in history if "search/fit" in row] == list(range(1, 11))
     assert next(r.exit.exit_code for r in records if r.HasField("exit")) == 0
     media = {path.name.split("_")[0] for path in (tmp_path / "wandb").rglob("media/**/*.*")}
-    assert media == {"grid", "folds", "confusion", "learning"}
+    assert media == {"grid", "folds", "curves", "confusion", "learning"}
     grid = json.loads(next((tmp_path / "wandb").rglob("media/table/grid*")).read_text())
     assert grid["columns"][: len(GRID[0].hyperparameters)] == sorted(GRID[0].hyperparameters)
     assert [row[-1] for row in grid["data"]].count(True) == 1
@@ -144,14 +104,16 @@ def test_wandb_has_a_rank_only_where_it_is_comparable(tmp_path):
     problem = scene_problem(tmp_path / "task", ["a", "b", "c"], clips=30)
     result = result_of(problem, scene_outcome(problem))
     for place in (Rank("esc50", 2, 30), Rank("esc50", 2, 30, comparable=False, why_not="predictor knn")):
+        (tmp_path / str(place.comparable)).mkdir()
         with tracker(tmp_path / str(place.comparable)) as tracking:
             tracking.finish(replace(result, leaderboard=asdict(place)), [], tmp_path)
     (yes,), (no,) = offline_runs(tmp_path / "True"), offline_runs(tmp_path / "False")
-    found = [{k: v for k, v in summary_of(run).items() if k.startswith("leaderboard/")} for run in (yes, no)]
+    found = [{k: v for k, v in summaries(run).items() if k.startswith("leaderboard/")} for run in (yes, no)]
     assert found[0] == {"leaderboard/task": "esc50", "leaderboard/rank": 2, "leaderboard/of": 30}
     assert found[1] == {"leaderboard/why_not": "predictor knn"}
 
 
+@pytest.mark.slow
 def test_wandb_runs_of_a_process_are_their_own(tmp_path, monkeypatch):
     import wandb
 
@@ -249,7 +211,7 @@ def test_the_wandb_group_tells_tasks_apart(tmp_path):
     ids += [TaskId("n" * 200, "v1", "5h", "a"), TaskId("n" * 200, "v1", "50h", "a")]
     logger = WandbLogger(project="p", dir=tmp_path)
     options = {"config": {}, "name": "run", "model": "m"}
-    groups = [WandbTracker(logger, task=task, **options)._options["group"] for task in ids]
+    groups = [WandbTracker(logger, tmp_path, task=task, **options)._options["group"] for task in ids]
     assert groups[0] == "m/speech-v1-5h-a"
     assert len(set(groups)) == 5
     assert max(map(len, groups)) == 128
@@ -272,7 +234,7 @@ def test_wandb_takes_infinite_and_undefined_scores(tmp_path):
     with tracker(tmp_path) as tracking:
         tracking.finish(replace(result, folds=folds, scores={"d_prime": float("inf"), "mAP": None}), [], tmp_path)
     (records,) = offline_runs(tmp_path)
-    summary = summary_of(records)
+    summary = summaries(records)
     assert summary["test/d_prime"] in (float("inf"), "Infinity")
     assert "test/mAP" not in summary
     table = json.loads(next((tmp_path / "wandb").rglob("media/table/folds*")).read_text())

@@ -16,7 +16,7 @@ from hear_exp.embeddings.model_choice import Model
 from hear_exp.errors import UserError
 from hear_exp.prediction.knn import NearestNeighbours
 from hear_exp.results.tracking import CsvLogger, NoLogger
-from hear_exp.results.wandb_tracker import WandbLogger
+from hear_exp.results.wandb_logger import WandbLogger
 from hear_exp.settings.config import Computed, ExportSettings, Imported, Settings
 from hear_exp.settings.fields import read
 from hear_exp.validate.options import ValidationSettings
@@ -119,7 +119,8 @@ def test_loggers(monkeypatch):
     assert read(Settings, composed("logger=none")).logger == NoLogger()
     assert read(Settings, composed("logger=csv")).logger == CsvLogger()
     wandb = read(Settings, composed("logger.project=2024", "logger.tags=[a,1]", "paths.root=R")).logger
-    assert wandb == WandbLogger(project="2024", dir=Path("R"), mode="offline", tags=("a", "1"))
+    assert wandb == WandbLogger(project="2024", dir=Path("R"), mode=None, tags=("a", "1"))
+    assert wandb.used_mode == "offline"
 
 
 def test_models(config):

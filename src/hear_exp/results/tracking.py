@@ -10,7 +10,8 @@ from typing import Any, Literal
 from .csv_tracker import CsvTracker
 from .task_id import TaskId
 from .tracker import Careful, Tracker
-from .wandb_tracker import WandbLogger, WandbTracker
+from .wandb_logger import WandbLogger, check_wandb
+from .wandb_tracker import WandbTracker
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,12 @@ class NoLogger:
 
 
 Logger = WandbLogger | CsvLogger | NoLogger
+
+
+def check_logger(logger: Logger) -> None:
+    """Raise UserError for a record that could not start; nothing is started, and wandb is not imported."""
+    if isinstance(logger, WandbLogger):
+        check_wandb(logger)
 
 
 def make_tracker(
@@ -56,4 +63,4 @@ def make_tracker(
         case CsvLogger():
             return Careful(CsvTracker(run_folder / "metrics.csv"))
         case WandbLogger():
-            return Careful(WandbTracker(logger, config=config, name=name, model=model, task=task))
+            return Careful(WandbTracker(logger, run_folder, config=config, name=name, model=model, task=task))

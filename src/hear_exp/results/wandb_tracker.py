@@ -2,90 +2,110 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import logging
-import math
-import os
 import secrets
 import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from ..errors import UserError
-from ..files import json_digest
-from ..lenient import reason
+from ..lenient import only_warn, reason
+from ..safe_text import one_line
 from .evaluation import evaluation
 from .tracker import Tracker
+from .wandb_attempts import Attempt, read_attempt, supersede, write_attempt, writing
+from .wandb_config import clean, limited, run_config, run_tags, sweep_id
+from .wandb_curves import Curves, number
+from .wandb_logger import UPLOADING, WandbLogger, agents_run, without_agent
+from .wandb_summary import summary_of, tables_of, winner_of
 
 if TYPE_CHECKING:
     from ..prediction.outcome import FitOutcome, Validation
-    from .result import FoldResult, GridResult, Result
+    from .result import Result
     from .task_id import TaskId
 
 log = logging.getLogger(__name__)
 
-WANDB_NAME_LENGTH = 128  # wandb refuses longer names and groups
-
-
-@dataclass(frozen=True)
-class WandbLogger:
-    """``logger=wandb``: where on wandb, and in which folder of this machine; conf/logger/wandb.yaml explains each."""
-
-    project: str
-    dir: Path
-    mode: str | None = None
-    entity: str | None = None
-    tags: tuple[str, ...] | None = None
-    name: Literal["wandb"] = "wandb"
+# Metrics that have an axis of their own, which is no metric to look at.
+AXES = {"search/fit": "search/*", "curve/epoch": "curve/*"}
 
 
 class WandbTracker(Tracker):
     """One wandb run of its own, offline unless ``mode`` or WANDB_MODE says otherwise.
 
-    On wandb: the config with dotted names; ``search/*`` as fits end; in the summary the scores (``test/*``),
-    the winner's settings (``winner/*``), ``leaderboard/*`` and ``seconds/*``; the winner's learning curve on the
-    first fold (``curve/*`` by epoch); tables of the grid and of the folds; the pictures (``plots/*``).
+    On wandb: the config with dotted names; ``search/*`` as fits end, and all their validations in the table ``curves``
+    and the chart ``curves_overlaid``; in the summary the scores (``test/*``), the winner's settings (``winner/*``),
+    ``leaderboard/*`` and ``seconds/*``; the winner's learning curve on the first fold (``curve/*`` by epoch); tables of
+    the grid and of the folds; the pictures (``plots/*``).
+
+    A job that an agent of a W&B sweep started takes the run which the agent made for it, unless it is one of several
+    jobs of a sweep of ours. A job that begins again is a new run, and its earlier one is marked (``wandb_attempts``).
     """
 
     def __init__(
         self,
         logger: WandbLogger,
+        run_folder: Path,
         *,
         config: Mapping[str, Any],
         name: str,
         model: str,
         task: TaskId,
     ):
-        predictor = config.get("predictor", {}).get("name")
-        self._mode: Any = logger.mode or os.environ.get("WANDB_MODE") or "offline"
-        self._folder = logger.dir.resolve()
+        predictor = (config.get("predictor") or {}).get("name")
+        self._mode: Any = logger.used_mode
+        self._folder, self._run_folder = logger.dir.resolve(), run_folder.resolve()
+        self._agents = agents_run() is not None and not sweep_id(run_folder)
         self._options: dict[str, Any] = {
             "project": logger.project,
             "entity": logger.entity,
-            "tags": list(logger.tags or ()),
-            "name": _limited(name),
-            "group": _limited(f"{model}/{task}"),
-            "job_type": predictor and str(predictor),
-            "config": flat(config),
+            "tags": run_tags(logger.tags or (), config, task, run_folder),
+            "name": limited(one_line(name)),
+            "group": limited(one_line(f"{model}/{task}")),
+            "job_type": predictor and limited(one_line(str(predictor))),
+            "config": run_config(config, task, self._run_folder),
         }
-        self._curves: dict[int, tuple[Validation, ...]] = {}  # by grid point, on the first fold
+        self._curves = Curves()
+        self._first_fold: dict[int, tuple[Validation, ...]] = {}  # by grid point
         self._fits = 0
+        self._held = contextlib.ExitStack()
+        self._attempt: Attempt | None = None
         self._run: Any = None
 
     def __enter__(self) -> WandbTracker:
+        earlier = read_attempt(self._run_folder)
+        earlier = None if earlier is None or earlier.finished else earlier
+        if earlier is not None:
+            self._options["group"] = earlier.group
+            self._options["config"]["run.resumes"] = earlier.id
         self._run = self._start()
         if self._mode == "online":
             log.info("wandb: %s", self._run.url)
-        self._run.define_metric("search/fit", hidden=True)
-        self._run.define_metric("search/*", step_metric="search/fit", summary="none")
-        self._run.define_metric("curve/epoch", hidden=True)
-        self._run.define_metric("curve/*", step_metric="curve/epoch", summary="none")
+        if self._mode != "disabled":
+            with only_warn(
+                "which wandb run this is was not noted, so that it will not be marked if the job is resumed"
+            ):
+                self._note_attempt()
+        if earlier is not None:
+            with only_warn(f"the wandb run of the earlier attempt, {earlier.id}, was not marked as superseded"):
+                supersede(earlier, self._run.id, online=self._mode in UPLOADING)
+        for axis, metrics in AXES.items():
+            self._run.define_metric(axis, hidden=True)
+            self._run.define_metric(metrics, step_metric=axis, summary="none")
         return self
 
     def __exit__(self, *error: object) -> None:
-        self._run.finish(exit_code=0 if error[0] is None else 1)
+        try:
+            if self._fits and not self._curves.complete:
+                self._run.log(self._curves.media())
+        finally:
+            self._run.finish(exit_code=0 if error[0] is None else 1)
+            self._held.close()
+        if self._attempt is not None and error[0] is None:
+            write_attempt(self._run_folder, dataclasses.replace(self._attempt, finished=True))
         if self._mode == "offline":
             log.info("upload with: %s", self._sync())
 
@@ -98,59 +118,66 @@ class WandbTracker(Tracker):
         return f"upload what wandb kept with: {self._sync()}, or else {super().again}"
 
     def fit_done(self, outcome: FitOutcome) -> None:
-        """Log where the search stands."""
+        """Log where the search stands, and the curves where they have grown enough."""
         self._fits += 1
         if outcome.job.fold_index == 0:
-            self._curves[outcome.job.point] = outcome.curve
+            self._first_fold[outcome.job.point] = outcome.curve
+        self._curves.add(outcome)
         values = {
             "fit": self._fits,
-            "validation_score": _number(outcome.validation_score),
-            "validation_loss": _number(outcome.validation_loss),
+            "validation_score": number(outcome.validation_score),
+            "validation_loss": number(outcome.validation_loss),
             "epochs_run": outcome.epochs_run,
             "seconds": outcome.seconds,
         }
-        self._run.log({f"search/{key}": value for key, value in values.items() if value is not None})
+        media = self._curves.media() if self._curves.due else {}
+        self._run.log({f"search/{key}": value for key, value in values.items() if value is not None} | media)
 
     def finish(self, result: Result, pictures: Sequence[Path], folder: Path) -> None:
-        """Write the summary and the doubts, then log the curve, tables and pictures, which may fail without them."""
+        """Write the summary and the doubts, then log the curves, tables and pictures, which may fail without them."""
         import wandb
 
-        versions = {f"versions.{package}": version for package, version in result.versions.items()}
-        task = {f"task_{name}": value for name, value in dataclasses.asdict(result.task_id).items()}
-        own = {"embedding_key": result.embedding_key, "identity": result.identity, "folder": str(folder)}
-        own["evaluation"] = evaluation(result)  # without a dot in its name, which wandb's filters do not take
-        self._run.config.update({**versions, **task, **own, "doubts": list(result.doubts)})
-        self._run.summary.update(_summary(result))
-        for validation in self._curves.get(_winner(result), ()):
+        found: dict[str, Any] = {f"versions.{package}": version for package, version in result.versions.items()}
+        found |= {f"task_{name}": value for name, value in dataclasses.asdict(result.task_id).items()}
+        found |= {"embedding_key": result.embedding_key, "identity": result.identity, "run.identity": result.identity}
+        found |= {"evaluation": evaluation(result), "folder": str(folder), "doubts": list(result.doubts)}
+        self._run.config.update(clean(found), allow_val_change=True)
+        self._run.summary.update(clean(summary_of(result)))
+        for validation in self._first_fold.get(winner_of(result), ()):
             values = {
                 "epoch": validation.epoch,
-                "train_loss": _number(validation.train_loss),
-                "validation_loss": _number(validation.loss),
-                "validation_score": _number(validation.score),
+                "train_loss": number(validation.train_loss),
+                "validation_loss": number(validation.loss),
+                "validation_score": number(validation.score),
             }
             self._run.log({f"curve/{key}": value for key, value in values.items() if value is not None})
-        won = [i == _winner(result) for i in range(len(result.grid))]
-        media = {"grid": _table(result.grid, winner=won), "folds": _table(result.folds)}
+        media = tables_of(result)
+        if not self._curves.complete:
+            media |= self._curves.media()
         names = [picture.relative_to(folder).with_suffix("").as_posix() for picture in pictures]  # plots/NAME
         media |= {name: wandb.Image(str(picture)) for name, picture in zip(names, pictures, strict=True)}
         self._run.log(media)
 
     def _start(self) -> Any:
-        """A new run of our own, whatever the environment or an unfinished run of this process says."""
+        """A new run of our own, or the agent's, whatever an unfinished run of this process says."""
+        options = {**self._options, "id": secrets.token_hex(4)}
+        # Uploaded runs are new ones: a WANDB_RESUME is not about this run.
+        options["resume"] = "never" if self._mode == "online" else None
+        if self._agents:  # whose project, id and parameters wandb takes from the environment
+            options = {name: value for name, value in self._options.items() if name not in ("project", "entity")}
         try:
             import wandb
 
             self._folder.mkdir(parents=True, exist_ok=True)
-            return wandb.init(
-                **self._options,
-                id=secrets.token_hex(4),
-                dir=str(self._folder),
-                mode=self._mode,
-                reinit="create_new",
-                resume="never" if self._mode == "online" else None,  # a WANDB_RESUME is not about this run
-                save_code=False,
-                settings=wandb.Settings(silent=True, console="off", disable_git=True, disable_code=True),
-            )
+            with contextlib.nullcontext() if self._agents else without_agent():
+                return wandb.init(
+                    **options,
+                    dir=str(self._folder),
+                    mode=self._mode,
+                    reinit="create_new",
+                    save_code=False,
+                    settings=wandb.Settings(silent=True, console="off", disable_git=True, disable_code=True),
+                )
         except Exception as error:  # wandb's own, its settings' (pydantic), the network's, a broken import's
             hint = "log in with `wandb login`, or record offline with WANDB_MODE=offline"
             hint = hint if self._mode == "online" else "see conf/logger/wandb.yaml"
@@ -158,78 +185,14 @@ class WandbTracker(Tracker):
                 f"wandb did not start (mode {self._mode}): {reason(error)} ({hint}; logger=none goes without wandb)"
             ) from error
 
-
-def _limited(name: str) -> str:
-    """``name``, cut where wandb would refuse it; names that differ after the cut still differ."""
-    if len(name) <= WANDB_NAME_LENGTH:
-        return name
-    return f"{name[: WANDB_NAME_LENGTH - 9]}-{json_digest(name)[:8]}"
-
-
-def flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """A nested config with dotted names: {"predictor": {"lr": 1}} -> {"predictor.lr": 1}."""
-    found: dict[str, Any] = {}
-    for key, value in config.items():
-        if isinstance(value, Mapping):
-            found |= flat(value, f"{prefix}{key}.")
-        else:
-            found[f"{prefix}{key}"] = str(value) if isinstance(value, Path) else value
-    return found
-
-
-def _summary(result: Result) -> dict[str, Any]:
-    summary = {
-        "score": result.score,
-        "score_std": result.spread,
-        "primary_metric": result.primary_metric,
-        "validation_score": result.validation_score,
-        "validation_loss": result.validation_loss,
-        "monitor": result.monitor,
-        "doubts": len(result.doubts),
-        "clips": result.clips,
-        "embedding_dim": result.embedding_dim,
-        **{f"test/{name}": value for name, value in result.scores.items()},
-        **{f"winner/{name}": value for name, value in result.hyperparameters.items()},
-        **{f"seconds/{stage}": seconds for stage, seconds in result.seconds.items()},
-        **{f"leaderboard/{name}": value for name, value in _place(result.leaderboard).items()},
-    }
-    return {name: value for name, value in summary.items() if value is not None}
-
-
-def _place(leaderboard: Mapping[str, Any] | None) -> dict[str, Any]:
-    """Where a comparable score stands among the published ones; of another one only why it has no place."""
-    if leaderboard is None:
-        return {}
-    place = {name: leaderboard[name] for name in ("task", "rank", "of")}
-    return place if leaderboard["comparable"] else {"why_not": leaderboard["why_not"]}
-
-
-def _winner(result: Result) -> int:
-    """The winner's place in the grid."""
-    return next(
-        i
-        for i, point in enumerate(result.grid)
-        if point.hyperparameters == result.hyperparameters
-        and (point.validation_score, point.validation_loss) == (result.validation_score, result.validation_loss)
-    )
-
-
-def _table(records: Sequence[GridResult | FoldResult], **more: Sequence[Any]) -> Any:
-    """A wandb.Table: a row for each record, its mappings spread over columns, and the columns ``more``."""
-    import wandb
-
-    rows: list[dict[str, Any]] = []
-    for i, record in enumerate(records):
-        rows.append({})
-        for name, value in dataclasses.asdict(record).items():
-            rows[-1] |= value if isinstance(value, dict) else {name: value}
-        rows[-1] |= {name: values[i] for name, values in more.items()}
-    columns: list[str | int] = list(rows[0])
-    return wandb.Table(columns=columns, data=[list(row.values()) for row in rows], allow_mixed_types=True)
-
-
-def _number(value: float) -> float | None:
-    return float(value) if math.isfinite(value) else None
+    def _note_attempt(self) -> None:
+        """Write RUN/wandb.json, and hold the folder of the wandb run against an upload of half a run."""
+        run, folder = self._run, Path(self._run.settings.sync_dir)
+        self._attempt = Attempt(
+            run.id, str(run.project), str(run.entity or ""), self._options["group"], self._mode, str(folder)
+        )
+        write_attempt(self._run_folder, self._attempt)
+        self._held.enter_context(writing(folder))
 
 
 def _short(path: Path) -> str:

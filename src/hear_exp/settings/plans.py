@@ -22,6 +22,7 @@ from ..prediction.own_code import remember_code
 from ..prediction.predictor import Predictor
 from ..prediction.protocol import Protocol, protocol_from_config
 from ..results.leaderboard import PREDICTOR, PROTOCOL
+from ..results.tracking import check_logger
 from ..tasks.folder import Task, read_task
 from .config import Computed, Imported, PredictorChoice, Settings, TaskChoice, TaskSettings
 from .fields import read
@@ -45,6 +46,7 @@ def check_job(config: Mapping[str, Any], choices: Choices) -> None:
 
 def check(settings: Settings, choices: Choices) -> None:
     """Raises UserError for whatever can be known to fail; reads and looks only, so that nothing is left behind."""
+    check_logger(settings.logger)
     if isinstance(settings.embeddings, Computed):
         check_model(settings.model)
     tasks = [] if _is_to_be_generated(settings.task) else load_tasks(settings, choices, whole=False)

@@ -22,11 +22,11 @@ class EventPredictor(PredictorModule):
     def judge(self, probabilities: np.ndarray) -> tuple[float, Postprocessing]:
         """The primary score of the validation split, and the postprocessing that gave it."""
         task, metric, split = self._problem.task, self._problem.task.primary_metric, self._fold.valid
-        candidates = postprocessings(self._problem.protocol)
+        tried = postprocessings(self._problem.protocol)
         reference = self._problem.reference(split)
         scored = [
-            (event_scores([metric], events, reference, task.labels)[metric], candidate)
-            for events, candidate in zip(self._decode(split, probabilities, candidates), candidates, strict=True)
+            (event_scores([metric], events, reference, task.labels)[metric], one)
+            for events, one in zip(self._decode(split, probabilities, tried), tried, strict=True)
         ]
         sign = -1.0 if self._problem.protocol.postprocessing_choice == "best" and not higher_is_better(metric) else 1.0
         # On a tie the stronger smoothing wins, as it did in HEAR 2021.
@@ -41,10 +41,10 @@ class EventPredictor(PredictorModule):
 
     def settle(self, best: Validation, outputs: Callable[[], torch.Tensor]) -> Postprocessing:
         """The best validation's postprocessing; where the loss chose the epoch, the one that scores best in it."""
-        candidates = postprocessings(self._problem.protocol)
+        tried = postprocessings(self._problem.protocol)
         if best.postprocessing is not None:
             return best.postprocessing
-        return candidates[0] if len(candidates) == 1 else self.score(outputs())[1] or candidates[0]
+        return tried[0] if len(tried) == 1 else self.score(outputs())[1] or tried[0]
 
     def test_scores(self, probabilities: np.ndarray) -> TestOutcome:
         """All scores of the test split, decoded with ``postprocessing``."""
@@ -55,19 +55,19 @@ class EventPredictor(PredictorModule):
         scores = event_scores(task.metrics, events, reference, task.labels, on_undefined=undefined.__setitem__)
         return TestOutcome(split, scores, probabilities, events, undefined)
 
-    def _decode(self, split: str, values: np.ndarray, candidates: Sequence[Postprocessing]) -> list[Events]:
+    def _decode(self, split: str, values: np.ndarray, tried: Sequence[Postprocessing]) -> list[Events]:
         """Events of all clips of a split, for each of the postprocessings."""
         embeddings, protocol = self._problem.embeddings, self._problem.protocol
         first = embeddings.split_range(split).start
         timestamps = embeddings.timestamps_ms()
-        found: list[Events] = [{} for _ in candidates]
+        found: list[Events] = [{} for _ in tried]
         for clip in embeddings.splits[split]:
             rows = slice(clip.start - first, clip.start - first + clip.count)
             decoded = decode_grid(
                 values[rows],
                 timestamps[clip.start : clip.start + clip.count],
                 self._problem.task.labels,
-                candidates,
+                tried,
                 event_end=protocol.event_end,
                 median_widths=protocol.median_widths,
             )

@@ -94,7 +94,7 @@ def _train(problem: Problem, job: FitJob, report: Callable[[str], None]) -> FitO
     def outputs() -> torch.Tensor:
         fitted, data = _fitted(problem, job, keep.weights)
         batches = data.val_dataloader()
-        return torch.cat(_trainer(problem, job).predict(fitted, dataloaders=batches))  # type: ignore[arg-type]
+        return torch.cat(_trainer(problem, job).predict(fitted, dataloaders=batches))  # type: ignore[arg-type]  # tensors
 
     return FitOutcome(
         job=job,
@@ -163,7 +163,7 @@ def _trainer(problem: Problem, job: FitJob, **options: Any) -> pl.Trainer:
         # Without training there is nothing that moving the embeddings to a GPU would pay for.
         accelerator=problem.accelerator if isinstance(job.predictor, TrainedPredictor) else "cpu",
         devices=1,
-        precision=problem.precision,  # type: ignore[arg-type]
+        precision=problem.precision,  # type: ignore[arg-type]  # a Literal there; settings/config.py checks it
         logger=False,
         enable_checkpointing=False,
         enable_progress_bar=False,

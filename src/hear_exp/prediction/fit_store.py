@@ -139,7 +139,7 @@ def encode_fit(outcome: FitOutcome) -> bytes:
         }
     arrays["record"] = np.frombuffer(json.dumps(record).encode(), dtype=np.uint8)  # its NaN are read back as NaN
     buffer = io.BytesIO()
-    np.savez(buffer, **arrays)  # type: ignore[arg-type]
+    np.savez(buffer, **arrays)  # type: ignore[arg-type]  # NumPy reads the keywords as its own options
     content = buffer.getvalue()
     return hashlib.sha256(content).hexdigest().encode() + content
 

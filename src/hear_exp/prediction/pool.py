@@ -232,7 +232,7 @@ class _ToParent(logging.handlers.QueueHandler):
     """Sends records, their messages and tracebacks made into text."""
 
     def enqueue(self, record: logging.LogRecord) -> None:
-        self.queue("log", record)  # type: ignore[operator]
+        self.queue("log", record)  # type: ignore[operator]  # a function here, which QueueHandler does not know
 
 
 def _serve(pipe: connection.Connection, work: Callable[..., Any], shared: Any, level: int) -> None:
@@ -245,7 +245,7 @@ def _serve(pipe: connection.Connection, work: Callable[..., Any], shared: Any, l
             pipe.send((kind, content))
 
     root = logging.getLogger()
-    root.handlers[:] = [_ToParent(tell)]  # type: ignore[arg-type]
+    root.handlers[:] = [_ToParent(tell)]  # type: ignore[arg-type]  # as above
     root.setLevel(level)
     logging.captureWarnings(True)
     with contextlib.suppress(EOFError):  # the parent has closed its end

@@ -10,7 +10,7 @@ import hear_exp
 from hear_exp.cli.configs import conf_dir
 
 SOURCE = Path(hear_exp.__file__).parent
-DOCUMENTED = {"os._exit", "sys._getframe"}  # despite their names
+DOCUMENTED = {"os._exit", "sys._getframe", "_typeshed.DataclassInstance"}  # despite their names
 DOCUMENTED_OF_ANY = {"_replace", "_asdict", "_fields", "_make", "_field_defaults", "_target_"}  # named tuples, Hydra
 
 
@@ -40,6 +40,7 @@ def private_uses(text: str, inherited: Set[str] = frozenset()) -> Iterator[str]:
             yield from (alias.name for alias in node.names if any(map(is_private, alias.name.split("."))))
         elif isinstance(node, ast.ImportFrom) and not node.level:
             names = [f"{node.module}.{alias.name}" for alias in node.names]
+            names = [name for name in names if name not in DOCUMENTED]
             yield from (name for name in names if any(map(is_private, name.split("."))))
         elif isinstance(node, ast.Attribute) and is_private(node.attr):
             name = ast.unparse(node)
@@ -64,7 +65,8 @@ def test_no_private_name_of_a_library():
 def test_no_config_names_a_private_module():
     files = sorted(conf_dir().rglob("*.yaml"))
     assert files
-    assert [str(path) for path in files if "._" in path.read_text(encoding="utf-8")] == []
+    texts = {str(path): path.read_text(encoding="utf-8").replace("._target_", "") for path in files}
+    assert [path for path, text in texts.items() if "._" in text] == []
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,7 @@
 """Whether a run has begun, is alive, or failed: .running while it works, error.json where it failed.
 
 A run *begins* when everything that can be checked beforehand has been, and the work of hours may start. One that
-fails before leaves nothing behind; one that fails later keeps what it wrote.
+fails before leaves nothing behind (a job of a sweep its error.json); one that fails later keeps what it wrote.
 """
 
 from __future__ import annotations

@@ -20,7 +20,8 @@ def with_task_settings(settings: Settings, task: Task, choices: Choices) -> Sett
     """``settings`` with those of ``task`` in its predictor and protocol, unless a person set them.
 
     Hydra composes the job again with them, so that its order decides: what was typed, an experiment's file or a
-    config of one's own, over the task, over the predictor's and the protocol's files. Raises UserError for settings
+    config of one's own, over the task, over the predictor's and the protocol's files. Those that were typed, or that a
+    protocol of one's own changes, are left out beforehand. Raises UserError for settings
     that cannot be used.
     """
     typed, changed = choices.typed_options("protocol"), protocol_changes(settings.protocol)

@@ -1,1 +1,0 @@
-"""The upload of what wandb recorded offline."""

@@ -37,9 +37,18 @@ def test_a_wheel_carries_its_configs_and_data(tmp_path):
     environment = {**os.environ, "PYTHONPATH": str(unpacked)}
     done = subprocess.run([sys.executable, "-c", where], cwd=tmp_path, env=environment, capture_output=True, text=True)
     assert Path(done.stdout.strip()) == unpacked / "hear_exp" / "conf"
-    done = _hear_exp("--cfg", "job", "model=crepe", cwd=tmp_path, path=unpacked)
+    assert (unpacked / "hydra_plugins" / "hear_exp" / "sweeper.py").is_file()
+    assert not (unpacked / "hydra_plugins" / "__init__.py").exists()  # other packages have plugins there too
+    done = _hear_exp("--cfg", "all", "model=crepe", cwd=tmp_path, path=unpacked)
     assert done.returncode == 0, done.stderr
     assert "module: hear_exp.models.crepe" in done.stdout
+    assert "_target_: hydra_plugins.hear_exp.sweeper.HearSweeper" in done.stdout
+
+
+def test_an_editable_install_has_the_plugins():
+    import hydra_plugins.hear_exp.sweeper
+
+    assert Path(hydra_plugins.hear_exp.sweeper.__file__).is_relative_to(PROJECT / "src")
 
 
 def test_own_configs_come_in_by_config_dir(tmp_path):

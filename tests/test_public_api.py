@@ -7,9 +7,11 @@ from pathlib import Path
 import pytest
 
 import hear_exp
+import hydra_plugins.hear_exp
 from hear_exp.cli.configs import conf_dir
 
 SOURCE = Path(hear_exp.__file__).parent
+PLUGINS = Path(hydra_plugins.hear_exp.__file__).parent
 DOCUMENTED = {"os._exit", "sys._getframe", "_typeshed.DataclassInstance"}  # despite their names
 DOCUMENTED_OF_ANY = {"_replace", "_asdict", "_fields", "_make", "_field_defaults", "_target_"}  # named tuples, Hydra
 
@@ -54,9 +56,9 @@ def private_uses(text: str, inherited: Set[str] = frozenset()) -> Iterator[str]:
 
 
 def test_no_private_name_of_a_library():
-    files = sorted(SOURCE.rglob("*.py"))
+    files = sorted([*SOURCE.rglob("*.py"), *PLUGINS.rglob("*.py")])
     assert len(files) > 50
-    texts = {str(path.relative_to(SOURCE)): path.read_text(encoding="utf-8") for path in files}
+    texts = {str(path.relative_to(SOURCE.parent)): path.read_text(encoding="utf-8") for path in files}
     ours = set().union(*(own_names(ast.parse(text)) for text in texts.values()))
     used = {path: list(private_uses(text, ours)) for path, text in texts.items()}
     assert {path: names for path, names in used.items() if names} == {}

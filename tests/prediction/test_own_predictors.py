@@ -21,6 +21,7 @@ from hear_exp.prediction.identity import differences, run_identity
 from hear_exp.prediction.mlp import MLP
 from hear_exp.prediction.outcome import FitJob
 from hear_exp.prediction.own_code import check_unchanged, remember_code
+from hear_exp.prediction.predictor import TrainedPredictor, find_predictor
 from hear_exp.prediction.search import search
 from hear_exp.tasks.folder import folds
 
@@ -117,6 +118,30 @@ class Flipped(MLP):
 
     def loss(self, logits, targets, multiclass):
         return -super().loss(logits, targets, multiclass)
+
+
+@dataclass(frozen=True, kw_only=True)
+class OneTooMany(MLP):
+    def network(self, dim, labels):
+        return super().network(dim, labels + 1)
+
+
+def test_outputs_of_another_shape_are_a_sentence(multiclass):
+    """Cross entropy would take them without a word."""
+    job = FitJob(0, OneTooMany(**mlp().hyperparameters), 0, folds(multiclass.task)[0], False)
+    sentence = r"OneTooMany gives outputs of shape \(8, 4\), expected \(rows, labels\) = \(8, 3\)$"
+    with pytest.raises(UserError, match=sentence):
+        run_fit(multiclass, job)
+
+
+class Unfinished(TrainedPredictor):
+    pass
+
+
+def test_a_class_that_lacks_something_is_a_sentence():
+    target = f"{Unfinished.__module__}.Unfinished"
+    with pytest.raises(UserError, match=rf"^predictor\._target_ is '{target}', which lacks: network\(\)$"):
+        find_predictor(target)
 
 
 def test_a_loss_of_ones_own(multiclass):

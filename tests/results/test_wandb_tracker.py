@@ -167,4 +167,4 @@ def test_a_server_that_does_not_answer_costs_nothing(job, tmp_path, monkeypatch,
     attempt = replace(read_attempt(job.folder), id="old", dir=str(old), finished=False)
     with pytest.raises(wandb.errors.CommError):
         wandb_attempts.supersede(attempt, "newer", online=True)
-    assert read_mark(old) == wandb_attempts.Mark("newer", told=False)
+    assert read_mark(old) == wandb_attempts.Mark("newer", told=False, project="p")

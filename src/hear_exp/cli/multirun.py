@@ -104,15 +104,20 @@ def show_unfinished() -> None:
 def expand(config: DictConfig) -> list[list[str]]:
     """The overrides of each job of a sweep, in Hydra's order: the product of their values, the last one fastest.
 
-    None are known for a sweeper that chooses them as it goes. Raises UserError for a sweep without jobs.
+    None are known for a sweeper that chooses them as it goes. Raises UserError for a sweep without jobs, and
+    for a continuous range.
     """
     if not str(config.hydra.sweeper._target_).endswith((".BasicSweeper", ".HearSweeper")):
         return []
     parser = OverridesParser.create(config_loader=GlobalHydra.instance().config_loader())
     params = [f"{name}={value}" for name, value in (config.hydra.sweeper.params or {}).items()]
     overrides = parser.parse_overrides([*params, *config.hydra.overrides.task])
-    if any(override.is_interval_sweep() for override in overrides):
-        return []  # which Hydra's sweeper refuses in its own words
+    for override in overrides:
+        if override.is_interval_sweep():
+            raise UserError(
+                f"{override.input_line} is a continuous range, of which no list of jobs can be made; write "
+                f"{override.get_key_element()}=range(START,STOP,STEP), or the values with commas between them"
+            )
     axes: dict[str, list[str]] = {}  # one that is given twice keeps its place, and has the values given last
     for override in overrides:
         values = [override.get_value_element_as_str()] if not override.is_sweep_override() else None

@@ -10,10 +10,11 @@ import numpy as np
 import pytorch_lightning as pl
 import torch
 
+from ..errors import UserError
 from ..scoring.decode import Postprocessing
 from ..tasks.folder import Fold
 from .outcome import TestOutcome, Validation
-from .predictor import Predictor, TrainedPredictor
+from .predictor import Predictor, TrainedPredictor, class_name
 from .problem import Problem
 
 Batch = tuple[torch.Tensor, torch.Tensor]  # embeddings (rows, dim) and targets uint8 (rows, labels)
@@ -55,8 +56,13 @@ class PredictorModule(pl.LightningModule, ABC):
         return best.postprocessing
 
     def forward(self, embeddings: torch.Tensor) -> torch.Tensor:
-        """The network's outputs (rows, labels)."""
+        """The network's outputs (rows, labels). Raises UserError for outputs of another shape."""
         outputs: torch.Tensor = self.network(embeddings)
+        if outputs.shape != (len(embeddings), len(self._problem.task.labels)):
+            raise UserError(
+                f"the network of {class_name(type(self._predictor))} gives outputs of shape {tuple(outputs.shape)}, "
+                f"expected (rows, labels) = {(len(embeddings), len(self._problem.task.labels))}"
+            )
         return outputs
 
     def loss(self, logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:

@@ -169,4 +169,6 @@ def find_predictor(target: Any) -> type[Predictor]:
             f"{where} is {target!r}, expected a class derived from hear_exp.prediction.predictor.TrainedPredictor or "
             "UntrainedPredictor"
         )
+    if missing := sorted(found.__abstractmethods__):
+        raise UserError(f"{where} is {target!r}, which lacks: {', '.join(f'{name}()' for name in missing)}")
     return found

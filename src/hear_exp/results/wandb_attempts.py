@@ -46,10 +46,12 @@ class Attempt:
 
 @dataclass(frozen=True)
 class Mark:
-    """That a wandb run is superseded: the id of the run that is, and whether wandb's server has been told."""
+    """That a wandb run is superseded ``by`` the run of this id, where it is, and whether wandb's server was told."""
 
     by: str
     told: bool = False
+    project: str = ""
+    entity: str = ""
 
 
 def read_attempt(folder: Path) -> Attempt | None:
@@ -67,7 +69,7 @@ def write_attempt(folder: Path, attempt: Attempt) -> None:
 
 def supersede(old: Attempt, by: str, online: bool) -> None:
     """Mark ``old`` as superseded by the run ``by``; with ``online`` also on wandb's server, where it is there."""
-    mark = Mark(by)
+    mark = Mark(by, project=old.project, entity=old.entity)
     if Path(old.dir).is_dir():
         write_mark(Path(old.dir), mark)
     if online and old.uploaded:

@@ -19,6 +19,7 @@ from .task_id import TaskId
 from .wandb_logger import NAME_LENGTH
 
 TAG_LENGTH = 64  # wandb refuses longer tags, and the upload of a run that has one
+OF_A_SWEEP = (MANIFEST, "multirun.yaml")  # our file in the folder of a sweep, and Hydra's
 SWEEP_DEPTH = 3  # folders above a job's in which its sweep is looked for
 CURRENT, SUPERSEDED = "current", "superseded"  # tags: of a job's last attempt, and of one that was begun again
 
@@ -51,7 +52,7 @@ def run_tags(chosen: Iterable[str], config: Mapping[str, Any], task: TaskId, fol
 def sweep_id(folder: Path) -> str:
     """The name of the sweep's folder that a run's ``folder`` is in; '' for a run of its own."""
     near = list(folder.resolve().parents)[:SWEEP_DEPTH]
-    return next((parent.name for parent in near if (parent / MANIFEST).is_file()), "")
+    return next((parent.name for parent in near if any((parent / name).is_file() for name in OF_A_SWEEP)), "")
 
 
 def flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -57,10 +57,10 @@ def test_own_configs_come_in_by_config_dir(tmp_path):
     (tmp_path / "mine/model/my_model.yaml").write_text(
         "name: my_model\nmodule: my_package\nweights: ''\noptions: {size: 3}\n"
     )
-    (tmp_path / "mine/experiment/quick.yaml").write_text(
+    (tmp_path / "mine/experiment/brisk.yaml").write_text(
         "# @package _global_\ndefaults:\n  - override /model: my_model\npredictor:\n  lr: 1.0e-3\n"
     )
-    done = _hear_exp("--config-dir", "mine", "experiment=quick", "--cfg", "job", cwd=tmp_path)
+    done = _hear_exp("--config-dir", "mine", "experiment=brisk", "--cfg", "job", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "module: my_package" in done.stdout
     assert "lr: 0.001" in done.stdout

@@ -21,7 +21,7 @@ from hear_exp.settings.config import Computed, ExportSettings, Imported, Setting
 from hear_exp.settings.fields import read
 from hear_exp.validate.options import ValidationSettings
 
-GROUPS = ("model", "task", "predictor", "protocol", "embeddings", "trainer", "logger", "paths")
+GROUPS = ("model", "task", "predictor", "protocol", "embeddings", "trainer", "logger", "paths", "experiment")
 KINDS = {"config": Settings, "export_heareval": ExportSettings, "validate": ValidationSettings}
 GONE = object()
 

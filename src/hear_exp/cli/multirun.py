@@ -11,6 +11,7 @@ from typing import Any
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
 from hydra.core.utils import filter_overrides
 from hydra.experimental.callback import Callback
 from hydra.utils import get_method
@@ -18,6 +19,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 
 from ..errors import UserError
 from .choices import choices_of_job
+from .file_globs import files_of
 from .job_state import JobState
 from .run_record import ERROR, has_begun, settle_killed
 from .sentences import is_expected, leave, sentence
@@ -104,8 +106,8 @@ def show_unfinished() -> None:
 def expand(config: DictConfig) -> list[list[str]]:
     """The overrides of each job of a sweep, in Hydra's order: the product of their values, the last one fastest.
 
-    None are known for a sweeper that chooses them as it goes. Raises UserError for a sweep without jobs, and
-    for a continuous range.
+    glob() on a config group chooses of its files, on any other option the files on disk that match. None are known
+    for a sweeper that chooses them as it goes. Raises UserError for a sweep without jobs, and for a continuous range.
     """
     if not str(config.hydra.sweeper._target_).endswith((".BasicSweeper", ".HearSweeper")):
         return []
@@ -120,14 +122,23 @@ def expand(config: DictConfig) -> list[list[str]]:
             )
     axes: dict[str, list[str]] = {}  # one that is given twice keeps its place, and has the values given last
     for override in overrides:
-        values = [override.get_value_element_as_str()] if not override.is_sweep_override() else None
-        axes[override.get_key_element()] = list(override.sweep_string_iterator()) if values is None else values
+        axes[override.get_key_element()] = _values(override)
         if not axes[override.get_key_element()]:
             raise UserError(f"{override.input_line} matches nothing, so that this sweep has no jobs")
     return [
         [f"{key}={value}" for key, value in zip(axes, values, strict=True)]
         for values in itertools.product(*axes.values())
     ]
+
+
+def _values(override: Override) -> list[str]:
+    """The values of an override, one for each job."""
+    if not override.is_sweep_override():
+        return [override.get_value_element_as_str()]
+    groups = GlobalHydra.instance().config_loader()
+    is_group = bool(groups.get_group_options(override.key_or_group))
+    files = None if is_group else files_of(override)
+    return list(override.sweep_string_iterator()) if files is None else files
 
 
 def _endings(folder: Path) -> list[Row]:

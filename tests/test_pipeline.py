@@ -14,6 +14,8 @@ from hear_exp import pipeline
 from hear_exp.__main__ import run
 from hear_exp.results.result import read_result
 
+pytestmark = pytest.mark.slow
+
 KNN = ["model=hear", "model.module=tiny_model", "trainer=cpu", "search.workers=1", "predictor=knn", "logger=none"]
 
 

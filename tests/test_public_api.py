@@ -55,6 +55,7 @@ def private_uses(text: str, inherited: Set[str] = frozenset()) -> Iterator[str]:
                 yield ast.unparse(node)
 
 
+@pytest.mark.slow
 def test_no_private_name_of_a_library():
     files = sorted([*SOURCE.rglob("*.py"), *PLUGINS.rglob("*.py")])
     assert len(files) > 50

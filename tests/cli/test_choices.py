@@ -52,6 +52,7 @@ def test_what_is_shipped_is_nobodys_choice(compose):
     assert choices.typed_about("task", "paths") == ["task.path=x"]
 
 
+@pytest.mark.slow
 def test_choices_reach_a_job_of_a_sweep(start, mine):
     seen = []
 

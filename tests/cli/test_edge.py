@@ -79,6 +79,7 @@ def test_run_folder(start, tmp_path):
 # Mistakes ---------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("argument", "expected"),
     [
@@ -213,6 +214,7 @@ def test_help(empty):
     assert list(empty.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_bad_input_is_one_sentence(empty):
     status, out, error, _ = run(empty, "-m", "hear_exp", "task=custom", "task.path=nowhere", "logger=none")
     assert status == 1
@@ -221,6 +223,7 @@ def test_bad_input_is_one_sentence(empty):
     assert list(empty.iterdir()) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "error", [errno.EROFS, errno.EACCES, errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EMFILE, errno.ENAMETOOLONG]
 )

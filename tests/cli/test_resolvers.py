@@ -31,6 +31,7 @@ def test_a_folder_that_cannot_be_read_gives_its_own_name(tmp_path):
     assert task_name(None) == "custom"
 
 
+@pytest.mark.slow
 def test_runs_of_custom_tasks_are_in_folders_of_their_tasks(start, tmp_path):
     one, other = (write_task(tmp_path / name, task_name=f"{name} calls") for name in ("bird", "frog"))
     seen = []

@@ -54,6 +54,7 @@ def test_other_errors_are_faults_of_ours(error):
     assert not is_expected(error)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("where", ["hydra.core.utils._save_config", "hydra.core.utils.configure_log"])
 def test_a_disk_that_is_full_before_the_job_begins(start, capsys, monkeypatch, where):
     def refuse(*arguments, **options):

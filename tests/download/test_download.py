@@ -181,6 +181,7 @@ def test_several_tasks(server, fetch, packed, tmp_path):
     assert read_task(TARGET).name == "tiny"
 
 
+@pytest.mark.slow
 def test_sweep(server, fetch, monkeypatch):
     """A demo task is generated, and a folder of one's own needs nothing."""
     generated = []
@@ -314,6 +315,7 @@ def test_a_full_disk(server, fetch, monkeypatch):
 # Mirrors and files -------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_folder_as_a_mirror(fetch, packed, tmp_path, caplog):
     mirror = tmp_path / "mirror"
     mirror.mkdir()
@@ -359,6 +361,7 @@ def test_pinned_checksums_come_first(server, packed):
     assert (origin.md5, origin.size) == ("1" * 32, len(packed))
 
 
+@pytest.mark.slow
 def test_an_archive_on_disk(fetch, packed, tmp_path):
     (tmp_path / "any name.tar.gz").write_bytes(packed)
     assert fetch(f"download.archive='{tmp_path}/any name.tar.gz'", "paths.tasks=here") == ""
@@ -376,6 +379,7 @@ def test_an_archive_on_disk_with_a_checksum(fetch, packed, tmp_path):
     assert "is damaged" in fetch(f"download.archive={tmp_path}/a.tar.gz")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -399,6 +403,7 @@ def test_mistakes(fetch, arguments, message):
     assert message in fetch(*arguments)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not SHARED.is_dir(), reason="needs the archives beside the project")
 @pytest.mark.parametrize(
     ("file", "name", "clips", "rate"),

@@ -200,6 +200,7 @@ def test_resumes_after_the_last_batch(entry):
     check(entry.read())
 
 
+@pytest.mark.slow
 def test_resumes_wherever_the_files_break_off(entry, tmp_path):
     """The journal torn at any byte, each data file torn anywhere, with rows that no line tells of."""
     writer = entry.writer(DIM, timestamps=True)

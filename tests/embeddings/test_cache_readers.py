@@ -16,6 +16,8 @@ from hear_exp.embeddings.journal import read_line
 from hear_exp.embeddings.manifest import read_manifest
 from hear_exp.errors import UserError
 
+pytestmark = pytest.mark.slow
+
 FEW = settings(max_examples=60, derandomize=True, deadline=None)
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=6),

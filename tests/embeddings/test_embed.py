@@ -118,6 +118,7 @@ def test_second_run_computes_nothing(tmp_path, calls, caplog):
     assert "embeddings found in the cache" in caplog.text
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["multilabel", "events"])
 def test_result_does_not_depend_on_the_batches(tmp_path, calls, kind):
     folder = write_task(tmp_path / "task", kind, clips=7)
@@ -132,6 +133,7 @@ def test_result_does_not_depend_on_the_batches(tmp_path, calls, kind):
     assert most == 21 + len(TRIAL_OF_ONE)  # one clip a batch
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("batch_seconds", [0, -1.0, float("nan"), "all", None, True])
 def test_batch_seconds(tmp_path, batch_seconds):
     folder = write_task(tmp_path / "task")
@@ -218,6 +220,7 @@ def test_forgotten_digests_are_computed_again(known, tmp_path):
 # Memory -----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("error", ["torch", "numpy"])
 @pytest.mark.parametrize("kind", ["multiclass", "events"])
 def test_halved_where_memory_runs_out(tmp_path, calls, monkeypatch, caplog, kind, error):
@@ -284,6 +287,7 @@ def position(task, clip: str) -> int:
 # Kill and company -------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_killed_run_is_resumed_by_clip(tmp_path, calls, monkeypatch):
     folder = write_task(tmp_path / "task", "events", seconds=1.0)
     running = process(folder, tmp_path / "cache", 1.0, TINY_DELAY="0.1")

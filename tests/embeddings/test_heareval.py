@@ -264,6 +264,7 @@ def test_a_pipe_is_not_waited_for(scenes, name):
         read_embedded_task(scenes)
 
 
+@pytest.mark.slow
 @few
 @given(st.sampled_from(["embedding-dimensions", "filename-timestamps"]), json_values | st.lists(st.tuples(json_values)))
 @example("embedding-dimensions", [10**4000, 10**4000])
@@ -368,6 +369,7 @@ def test_rows_that_are_fewer_than_the_clips(scenes):
 # The command ------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_options_without_effect_are_refused(scenes, settings_of):
     path = f"embeddings.path={scenes}"
     assert load_task(*settings_of("embeddings=heareval", path, "predictor.lr=1e-3", "seed=1")).name == "hand"

@@ -71,6 +71,7 @@ CASES = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("change", "dtype", "expected"), CASES)
 def test_doubts_are_warned_of_kept_and_repeated(tmp_path, task, caplog, change, dtype, expected):
     encoder = Odd(change, dtype)

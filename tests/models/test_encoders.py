@@ -32,6 +32,7 @@ def clips(sample_rate, seconds=0.4, count=3):
     return noise * torch.linspace(0.01, 0.9, count)[:, None]
 
 
+@pytest.mark.slow
 def test_attributes_shapes_and_types(encoder):
     module, model, (sample_rate, scene, event) = encoder
     assert (model.sample_rate, model.scene_embedding_size, model.timestamp_embedding_size) == (
@@ -54,6 +55,7 @@ def test_attributes_shapes_and_types(encoder):
     assert not events.requires_grad
 
 
+@pytest.mark.slow
 def test_embedding_does_not_depend_on_the_batch(encoder):
     module, model, (sample_rate, *_) = encoder
     audio = torch.cat([clips(sample_rate), torch.zeros(1, int(0.4 * sample_rate))])
@@ -66,6 +68,7 @@ def test_embedding_does_not_depend_on_the_batch(encoder):
         torch.testing.assert_close(events[i], one_event, rtol=0, atol=1e-5 * float(events.abs().max()))
 
 
+@pytest.mark.slow
 def test_equal_calls_give_equal_bits_and_leave_the_audio_and_the_random_state_alone(encoder):
     module, model, (sample_rate, *_) = encoder
     audio = clips(sample_rate)
@@ -92,6 +95,7 @@ def test_extreme_audio_gives_finite_embeddings(encoder, kind):
         assert output.abs().max() < 100
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("samples", [1, 2, 100, 801])
 def test_clip_shorter_than_a_frame(encoder, samples):
     module, model, (sample_rate, scene, event) = encoder

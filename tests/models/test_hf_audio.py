@@ -30,6 +30,7 @@ def kind(request):
     return request.param
 
 
+@pytest.mark.slow
 def test_every_kind_of_network_keeps_the_hear_api(kind, tmp_path, clips):
     model = hf_audio.load_model(checkpoint=save(tmp_path, kind))
     assert (model.sample_rate, model.scene_embedding_size, model.timestamp_embedding_size) == (16000, 16, 16)
@@ -43,6 +44,7 @@ def test_every_kind_of_network_keeps_the_hear_api(kind, tmp_path, clips):
     assert torch.equal(hf_audio.get_timestamp_embeddings(clips, model.train())[0], embeddings)
 
 
+@pytest.mark.slow
 def test_timestamps_are_the_centres_of_the_receptive_fields(folder):
     model = hf_audio.load_model(folder)
     assert (model.receptive, model.stride) == (400, 320)

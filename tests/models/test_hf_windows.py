@@ -85,6 +85,7 @@ def test_a_deep_layer_has_the_same_frames(local):
     assert not torch.equal(mine, expected)  # attention does look further than a window
 
 
+@pytest.mark.slow
 def test_the_network_never_sees_more_than_a_chunk(local):
     model = hf_audio.load_model(local, chunk_seconds=1, context_seconds=0.2)
     seen = []
@@ -227,6 +228,7 @@ def test_ast_is_transformers_network(ast):
     torch.testing.assert_close(embed(audio, load(ast, layer=1))[0], layer[:, :10])
 
 
+@pytest.mark.slow
 def test_ast_timestamps_are_where_the_sound_is(ast):
     model = load(ast, layer=0)
     for milliseconds in (300, 1000, 3100, 3700):

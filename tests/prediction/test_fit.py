@@ -26,6 +26,7 @@ def fit(problem: Problem, *, test: bool = False, point: int = 0, report=lambda n
 # Training ---------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("hidden_layers", [0, 1, 2])
 @pytest.mark.parametrize("kind", ["multiclass", "multilabel"])
 def test_against_a_plain_loop(kind, hidden_layers, request):

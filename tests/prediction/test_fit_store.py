@@ -89,6 +89,7 @@ def test_round_trip(score, loss, curve, postprocessing, found, rows, dtype):
     assert_equal(decode_fit(encode_fit(outcome), outcome.job), outcome)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["multiclass", "events"])
 def test_round_trip_of_a_real_fit(kind, request):
     problem = request.getfixturevalue(kind)
@@ -260,6 +261,7 @@ def test_a_fit_that_was_damaged_is_the_only_one_done_again(multiclass, tmp_path,
     assert [job.point for job in done] == [1]
 
 
+@pytest.mark.slow
 def test_the_whole_command(start, tmp_path, monkeypatch):
     """A run that fails after its search leaves its fits; the same command uses them, and then they go."""
     arguments = (

@@ -107,6 +107,7 @@ def train(problem, predictor, watch: Watch):
     return module, data, trainer
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["multiclass", "multilabel", "events"])
 def test_losses_and_scores_are_logged_as_they_are(kind, request):
     """To the last bit of float64, so that what a logger shows is what is selected by."""
@@ -129,6 +130,7 @@ def test_losses_and_scores_are_logged_as_they_are(kind, request):
     assert logged
 
 
+@pytest.mark.slow
 def test_a_score_is_computed_once_a_validation(events, monkeypatch):
     count = []
     judge = EventPredictor.judge

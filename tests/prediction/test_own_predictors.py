@@ -25,6 +25,8 @@ from hear_exp.prediction.predictor import TrainedPredictor, find_predictor
 from hear_exp.prediction.search import search
 from hear_exp.tasks.folder import folds
 
+pytestmark = pytest.mark.slow
+
 TRAINING = {"lr": 3e-2, "batch_size": 8, "max_epochs": 30, "check_val_every_n_epoch": 3, "patience": 20}
 
 

@@ -20,6 +20,8 @@ from hear_exp.prediction.problem import Problem
 from hear_exp.prediction.search import SearchOutcome, best_point, pick_workers, search
 from hear_exp.tasks.folder import Fold, folds
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def kfold(tmp_path_factory) -> Problem:
@@ -173,7 +175,6 @@ def test_ties_go_to_the_earlier_point(multiclass):
 # Problems that can be learned -------------------------------------------------------------------------------
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("point", [mlp(), linear(), knn()], ids=["mlp", "linear", "knn"])
 @pytest.mark.parametrize("kind", ["multiclass", "multilabel", "events"])
 @pytest.mark.parametrize("protocol", ["hear2021", "fixed"])
@@ -361,7 +362,6 @@ def test_float16_overflows_earlier_and_float64_later(multiclass):
     search(replace(scaled(multiclass, factor=1e30), precision="64-true"), [mlp(max_epochs=3)], workers=1)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["multiclass", "multilabel", "events"])
 @pytest.mark.parametrize("by_loss", [False, True])
 def test_all_grid_points_that_diverge_at_once_are_a_sentence(kind, by_loss, request):

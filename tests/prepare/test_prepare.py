@@ -718,6 +718,7 @@ CORPUS_OPTIONS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not CORPORA.is_dir(), reason="needs the corpora in ../shared")
 @pytest.mark.parametrize("name", CORPUS_OPTIONS)
 def test_real_corpora(name, tmp_path, monkeypatch, start):

@@ -53,6 +53,7 @@ def test_times_by_their_columns_names(tmp_path, go, recordings, columns, start, 
     assert knock_of(go(table=path)) == Event("knock", 4500.0, 6000.0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path_name", ["filename", "file", "audio_file", "Audio Path", "fname", "clip"])
 @pytest.mark.parametrize("label_name", ["event_label", "class", "Category", "tags"])
 def test_recordings_and_labels_by_their_columns_names(tmp_path, go, recordings, path_name, label_name):

@@ -22,6 +22,8 @@ from hear_exp.results.wandb_config import flat
 from hear_exp.results.wandb_logger import WandbLogger
 from hear_exp.results.wandb_tracker import WandbTracker
 
+pytestmark = pytest.mark.slow
+
 CONFIG = {
     "predictor": {"name": "mlp", "lr": [1e-3, 1e-4]},
     "seed": 42,
@@ -62,7 +64,6 @@ def test_flat():
     }
 
 
-@pytest.mark.slow
 def test_wandb_keeps_a_run(tmp_path, caplog):
     with caplog.at_level("INFO"):
         record(tmp_path, "wandb", kfold=True)
@@ -99,7 +100,6 @@ def test_wandb_keeps_a_run(tmp_path, caplog):
     assert Path(hint.rsplit(" ", 1)[1]).is_dir()
 
 
-@pytest.mark.slow
 def test_wandb_has_a_rank_only_where_it_is_comparable(tmp_path):
     problem = scene_problem(tmp_path / "task", ["a", "b", "c"], clips=30)
     result = result_of(problem, scene_outcome(problem))
@@ -113,7 +113,6 @@ def test_wandb_has_a_rank_only_where_it_is_comparable(tmp_path):
     assert found[1] == {"leaderboard/why_not": "predictor knn"}
 
 
-@pytest.mark.slow
 def test_wandb_runs_of_a_process_are_their_own(tmp_path, monkeypatch):
     import wandb
 

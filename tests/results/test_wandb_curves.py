@@ -13,6 +13,7 @@ def fits_of(tmp_path, kfold=True, **options):
     return [*outcome.grid, *outcome.folds[1:]]
 
 
+@pytest.mark.slow
 def test_a_hundred_fits_make_few_tables_of_bounded_size(tmp_path):
     """Whatever is logged is uploaded whole: anew after each fit it would be quadratic in the fits."""
     fits = fits_of(tmp_path)

@@ -41,6 +41,7 @@ def test_counts_equal_those_of_torchmetrics(seed):
             np.testing.assert_array_equal(mine, other)
 
 
+@pytest.mark.slow
 def test_more_clips_than_float32_counts():
     """Five million clips; the one positive has two negatives above it."""
     probabilities = np.linspace(0, 1, 5_000_000)[:, np.newaxis]

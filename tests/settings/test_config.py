@@ -242,6 +242,7 @@ VALUES = st.recursive(
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", FULL)
 @given(data=st.data(), value=VALUES)
 @hypothesis_settings(max_examples=400, derandomize=True, deadline=None)

@@ -16,6 +16,7 @@ from hear_exp.tasks.folder import read_task
 # Tasks -------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_custom_task(settings_of, tmp_path):
     folder = write_task(tmp_path / "mine")
     settings, choices = settings_of("task=custom", f"task.path={folder}")
@@ -32,6 +33,7 @@ def test_custom_task_whose_folder_is_missing(settings_of):
         plans.load_task(*settings_of("task=custom", "task.path=nowhere"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("spoken", "expected"), [(None, False), (True, True), (False, False)])
 def test_metadata_that_speaks_of_early_stopping_wins_over_the_config(settings_of, tmp_path, spoken, expected):
     """HEAR stops MAESTRO's fits by their loss, and its archive does not say so."""
@@ -42,6 +44,7 @@ def test_metadata_that_speaks_of_early_stopping_wins_over_the_config(settings_of
     assert task.early_stop_on_score is expected
 
 
+@pytest.mark.slow
 def test_a_task_is_read_once_for_all_jobs_of_a_sweep(settings_of, tmp_path, monkeypatch):
     folder = write_task(tmp_path / "mine")
     read = []
@@ -147,6 +150,7 @@ def test_a_list_is_searched_and_a_value_is_fixed(settings_of, task):
     assert {(point.patience, point.max_epochs) for point in points} == {(5, 50)}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("override", "sentence"),
     [

@@ -12,6 +12,8 @@ from hear_exp.settings import plans
 from hear_exp.settings.task_settings import predictor_settings, protocol_changes, with_task_settings
 from hear_exp.tasks.folder import read_task
 
+pytestmark = pytest.mark.slow
+
 GLOBAL = "# @package _global_\n"
 LINEAR = "_target_: hear_exp.prediction.mlp.Linear"
 CPU = "trainer:\n  accelerator: cpu\n  precision: 32-true\n"

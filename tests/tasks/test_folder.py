@@ -423,6 +423,7 @@ _entries = json_values | st.fixed_dictionaries(
 )
 
 
+@pytest.mark.slow
 @few
 @given(
     st.sampled_from([SCENE, EVENT]), st.dictionaries(st.text(max_size=3), st.lists(_entries, max_size=3), max_size=3)

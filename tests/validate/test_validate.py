@@ -197,6 +197,7 @@ BROKEN = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "changes", "status", "reason"), BROKEN)
 def test_broken(written, here, name, changes, status, reason):
     found = one(name, written(*changes), long_minutes=0.5)

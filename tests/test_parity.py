@@ -52,7 +52,10 @@ def records(scores, seconds, version):
 def test_the_tables_of_a_comparison():
     """Two seeds; heareval's scores are a mean over folds, its F-measures lists of parts."""
     ours = [
-        {**records({"f": score, "f_mean": score, "f_std": 0.1, "acc": 0.5}, seconds, "2"), "primary_metric": "f"}
+        {
+            **records({"f": score, "f_mean": score, "f_std": 0.1, "acc": 0.5, "acc_finite": 0.5}, seconds, "2"),
+            "primary_metric": "f",
+        }
         for score, seconds in ((0.5, 10.0), (0.7, 20.0))
     ]
     theirs = [

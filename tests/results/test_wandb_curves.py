@@ -3,6 +3,7 @@
 import math
 from dataclasses import replace
 
+import pytest
 from fabricated import scene_outcome, scene_problem
 
 from hear_exp.results.wandb_curves import CHART_POINTS, COLUMNS, Curves, Line, thinned

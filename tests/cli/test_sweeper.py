@@ -1,4 +1,4 @@
-"""Our sweeper: sweep.json is there before the first job, and a sweep that is there goes on."""
+"""Our sweeper (src/hydra_plugins): sweep.json is there before the first job, and a sweep that is there goes on."""
 
 import json
 import subprocess

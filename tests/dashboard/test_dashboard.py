@@ -1,3 +1,5 @@
+"""The dashboard of a project: the saved workspace and report that its command makes on wandb."""
+
 from __future__ import annotations
 
 import json

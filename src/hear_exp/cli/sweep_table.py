@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from hydra.core.utils import filter_overrides
 from omegaconf import OmegaConf
@@ -14,6 +14,9 @@ from ..safe_text import one_line
 from . import sweep_manifest
 from .job_state import JobState, job_state
 from .sweep_manifest import SweepJob
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 
 @dataclass(frozen=True)
@@ -40,29 +43,35 @@ def read_rows(folder: Path, queue: Mapping[str, str] | None = None) -> list[Row]
     ]
 
 
-def show_rows(rows: Sequence[Row]) -> None:
-    """Print a table of jobs on stderr; one line a job where that is not a terminal."""
+def show_rows(rows: Sequence[Row], to: Console | None = None, *, logs: bool = False) -> None:
+    """Print a table of jobs, ``to`` a console or on stderr; one line a job where that is not a terminal.
+
+    ``logs``: with the log of each job where it has one, in place of its folder.
+    """
     from rich import box
     from rich.table import Table
     from rich.text import Text
 
     from ..progress import console
 
+    console = to or console
     cells = [
         [
             one_line(cell)
             for cell in (
                 *(str(row.number), row.overrides, row.status.state, row.status.outcome),
-                *(_seconds(row.status.seconds), str(row.folder)),
+                *(_seconds(row.status.seconds), str((row.status.log if logs else None) or row.folder)),
             )
         ]
         for row in rows
     ]
     if not console.is_terminal:
         for line in cells:
-            print("  ".join(line), file=sys.stderr)
+            print("  ".join(line), file=console.file)
         return
-    table = Table("job", "overrides", "", "score", "time", "folder", box=box.SIMPLE_HEAD, pad_edge=False)
+    table = Table(
+        "job", "overrides", "", "score", "time", "log" if logs else "folder", box=box.SIMPLE_HEAD, pad_edge=False
+    )
     for row, line in zip(rows, cells, strict=True):
         style = "bold red" if row.status.state == "failed" else ""
         table.add_row(*(Text(cell, style if place == 2 else "", overflow="fold") for place, cell in enumerate(line)))

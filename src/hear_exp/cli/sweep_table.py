@@ -69,9 +69,8 @@ def show_rows(rows: Sequence[Row], to: Console | None = None, *, logs: bool = Fa
         for line in cells:
             print("  ".join(line), file=console.file)
         return
-    table = Table(
-        "job", "overrides", "", "score", "time", "log" if logs else "folder", box=box.SIMPLE_HEAD, pad_edge=False
-    )
+    titles = ("job", "overrides", "", "score", "time", "log" if logs else "folder")
+    table = Table(*titles, box=box.SIMPLE_HEAD, pad_edge=False)
     for row, line in zip(rows, cells, strict=True):
         style = "bold red" if row.status.state == "failed" else ""
         table.add_row(*(Text(cell, style if place == 2 else "", overflow="fold") for place, cell in enumerate(line)))

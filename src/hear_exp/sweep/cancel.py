@@ -41,10 +41,7 @@ def _cancel(row: Row) -> tuple[str, bool]:
     """What became of it, and whether that is a failure."""
     submitted = read_submitted(row.folder)
     if submitted is None:
-        return (
-            "runs in the process that started the sweep; press Ctrl-C there, or end it with kill; it can be resumed",
-            True,
-        )
+        return "runs in the process that started the sweep: press Ctrl-C there, or end that process with kill", True
     if submitted.kind == "slurm":
         return _cancel_on_slurm(submitted)
     if submitted.host != socket.gethostname():

@@ -138,7 +138,7 @@ def _key(run: Finished) -> str:
 
 
 def _place(folder: Path, source: Path) -> Path:
-    """Where a run belongs below runs/: where it lay below the runs/ that it comes from, else below its source's name."""
+    """Where a run belongs below runs/: as below the runs/ that it comes from, else below its source's name."""
     parts = folder.resolve().parts
     if "runs" in parts[:-1]:
         return Path(*parts[len(parts) - parts[::-1].index("runs") :])

@@ -30,8 +30,8 @@ def resume(folder: Path) -> int:
     check_sweep(folder)
     if not sweep_manifest.has_manifest(folder):
         raise UserError(
-            f"{folder} is the sweep of an earlier version: it has no {MANIFEST}, which says how it was started; run its "
-            "command again, and the jobs whose results are there are not computed again"
+            f"{folder} is the sweep of an earlier version: it has no {MANIFEST}, which says how it was started; run "
+            "its command again, and the jobs whose results are there are not computed again"
         )
     manifest = sweep_manifest.read(folder)
     rows = _at_rest(folder)
@@ -67,7 +67,8 @@ def _at_rest(folder: Path) -> list[Row]:
         time.sleep(0.5)
     what = f"jobs {listed(busy)} are running or wait for it" if busy else "a process launches its jobs"
     raise UserError(
-        f"{folder}: this sweep is going on: {what}; wait for it, or end it with python -m hear_exp.sweep cancel {folder}"
+        f"{folder}: this sweep is going on: {what}; wait for it, or end it with "
+        f"python -m hear_exp.sweep cancel {folder}"
     )
 
 

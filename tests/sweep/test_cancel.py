@@ -3,14 +3,22 @@
 import os
 import subprocess
 import sys
+from functools import partial
 
 import pytest
 from filelock import FileLock
+from made_sweeps import finish, make_sweep
 
 from hear_exp.cli.job_state import SUBMITTED, SWEEPING, write_submitted
 from hear_exp.cli.run_record import begin, end
 from hear_exp.files import read_json, write_json
 from hear_exp.sweep.__main__ import main
+
+
+@pytest.fixture
+def sweep(tmp_path):
+    """sweep(3): the folder of a sweep of three jobs, none of which has begun."""
+    return partial(make_sweep, tmp_path)
 
 
 @pytest.fixture
@@ -36,7 +44,7 @@ def slurm(tmp_path, monkeypatch):
     return tmp_path / "cancelled"
 
 
-def test_slurms_jobs(sweep, finish, slurm, capsys):
+def test_slurms_jobs(sweep, slurm, capsys):
     folder = sweep(4)
     for i in (0, 1, 2):
         write_submitted(folder / f"{i}-task-model", "slurm", f"7_{i}", folder / "slurm.log")

@@ -2,13 +2,36 @@
 
 import json
 import shutil
+from dataclasses import replace
 
 import pytest
+from fabricated import result_of, scene_outcome, scene_problem
 
 from hear_exp.cli.run_record import begin, end
 from hear_exp.results.finished import Index, RunId
-from hear_exp.results.result import read_result
+from hear_exp.results.result import read_result, write_result
 from hear_exp.sweep.__main__ import main
+
+
+@pytest.fixture(scope="session")
+def result(tmp_path_factory):
+    problem = scene_problem(tmp_path_factory.mktemp("scene"), ["a", "b"])
+    return result_of(problem, scene_outcome(problem))
+
+
+@pytest.fixture
+def put(result):
+    """put(folder, seed=1): a finished run, whose identity is that of its seed; more fields of its result by name."""
+
+    def made(folder, seed=1, **changes):
+        folder.mkdir(parents=True)
+        changes.setdefault("identity", f"{seed:064x}")
+        write_result(folder, replace(result, seed=seed, **changes))
+        (folder / "plots").mkdir()
+        (folder / "plots" / "grid.png").write_bytes(b"picture")
+        return folder
+
+    return made
 
 
 @pytest.fixture

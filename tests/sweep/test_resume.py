@@ -7,17 +7,25 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import pytest
 from filelock import FileLock
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from made_sweeps import finish, make_sweep
 from tiny import write_task
 
 from hear_exp.cli.job_state import SWEEPING, write_submitted
 from hear_exp.cli.sweep_manifest import Manifest
 from hear_exp.sweep.__main__ import main
 from hear_exp.sweep.resume import command
+
+
+@pytest.fixture
+def sweep(tmp_path):
+    """sweep(3): the folder of a sweep of three jobs, none of which has begun."""
+    return partial(make_sweep, tmp_path)
 
 
 def words_of(tmp_path, code):
@@ -35,7 +43,7 @@ def test_the_same_words_in_the_same_folder(sweep, tmp_path, capfd):
     ]
 
 
-def test_a_sweep_that_is_done_is_not_started(sweep, finish, tmp_path, capfd):
+def test_a_sweep_that_is_done_is_not_started(sweep, tmp_path, capfd):
     folder = sweep(1, words_of(tmp_path, "raise SystemExit(7)"))
     finish(folder / "0-task-model")
     assert main(["resume", str(folder)]) == 0
@@ -93,10 +101,10 @@ def test_a_killed_sweep_is_finished_and_nothing_is_computed_twice(tmp_path):
     log = tmp_path / "calls"
     folder = tmp_path / "runs" / "sweeps" / "mine"
     typed = (
-        "-m hear_exp -m task=custom task.path=task model=hear model.module=tiny_model model.options.dim=8,12,16 "
-        "+embeddings.batch_seconds=0.5 predictor=knn protocol.grid_points=1 search.workers=1 trainer=cpu logger=none "
-        "hydra.sweep.dir=runs/sweeps/mine"
-    ).replace("model.options.dim", "+model.options.dim").replace("+embeddings", "embeddings")
+        "-m hear_exp -m task=custom task.path=task model=hear model.module=tiny_model "
+        "model.options={dim:8},{dim:12},{dim:16} embeddings.batch_seconds=0.5 predictor=knn protocol.grid_points=1 "
+        "search.workers=1 trainer=cpu logger=none hydra.sweep.dir=runs/sweeps/mine"
+    )
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1]), "TINY_LOG": str(log)}
     slow = {**environment, "TINY_DELAY": "0.3"}
 

@@ -3,8 +3,10 @@
 import subprocess
 import sys
 import time
+from functools import partial
 
 import pytest
+from made_sweeps import finish, make_sweep
 
 from hear_exp.cli.job_state import write_submitted
 from hear_exp.cli.run_record import record_failure
@@ -12,7 +14,13 @@ from hear_exp.sweep import jobs
 from hear_exp.sweep.__main__ import main
 
 
-def test_a_row_a_job_and_the_counts(sweep, finish, capsys):
+@pytest.fixture
+def sweep(tmp_path):
+    """sweep(3): the folder of a sweep of three jobs, none of which has begun."""
+    return partial(make_sweep, tmp_path)
+
+
+def test_a_row_a_job_and_the_counts(sweep, capsys):
     folder = sweep(3)
     finish(folder / "0-task-model")
     (folder / "1-task-model").mkdir()
@@ -27,7 +35,7 @@ def test_a_row_a_job_and_the_counts(sweep, finish, capsys):
     ]
 
 
-def test_nothing_has_failed(sweep, finish, capsys):
+def test_nothing_has_failed(sweep, capsys):
     folder = sweep(2)
     finish(folder / "0-task-model")
     assert main(["status", str(folder)]) == 0
@@ -64,7 +72,7 @@ def test_a_folder_without_a_sweep_is_a_sentence(command, sweep, tmp_path, capsys
     assert said(folder).startswith(f"hear_exp: {folder / 'sweep.json'}: not a sweep's manifest")
 
 
-def test_a_sweep_of_an_earlier_version(tmp_path, finish, capsys):
+def test_a_sweep_of_an_earlier_version(tmp_path, capsys):
     folder = tmp_path / "old" / "0-task-model"
     finish(folder)
     (folder / ".hydra" / "hydra.yaml").write_text("hydra: {overrides: {task: [seed=1]}, job: {num: 0}}\n")
@@ -76,7 +84,7 @@ def test_a_sweep_of_an_earlier_version(tmp_path, finish, capsys):
     assert "it has no sweep.json, which says how it was started; run its command again" in capsys.readouterr().err
 
 
-def test_a_thousand_jobs_in_no_time_and_without_torch(sweep, finish):
+def test_a_thousand_jobs_in_no_time_and_without_torch(sweep):
     folder = sweep(1000)
     for i in range(1000):
         finish(folder / f"{i}-task-model")

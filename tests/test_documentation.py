@@ -66,6 +66,9 @@ def place(tmp_path_factory, server) -> Path:
     module = re.search(r"```python\n# my_model\.py\n(.*?)```", _text("README.md"), re.S).group(1)
     (folder / "my_model.py").write_text(module)
     (folder / "my_package.py").write_text(module.replace("gain: float = 1.0", "gain: float = 2.0"))
+    (folder / "checkpoints").mkdir()
+    for step in (20, 100):
+        (folder / "checkpoints" / f"step_{step}.pt").write_text(str(step))
     (folder / "my_configs" / "model").mkdir(parents=True)
     config = (PROJECT / "conf/model/hear.yaml").read_text()
     config = re.sub(r"(?m)^module: .*$", "module: my_package", re.sub(r"(?m)^name: .*$", "name: NAME", config))

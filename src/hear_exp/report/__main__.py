@@ -3,7 +3,7 @@
     python -m hear_exp.report [ROOT]
 
 compares every run under ROOT/runs (ROOT: paths.root of the runs, by default the current folder) and writes
-ROOT/report/results.csv and scores.png.
+ROOT/report/results.csv and scores.png, and steps.png where runs differ in the step of a pretraining run's weights.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from ..safe_text import lines
 from .runs import compare, find_runs
 from .runs_table import doubts_text, runs_table, write_csv
 from .scores_picture import draw_scores
+from .steps_picture import draw_steps
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -52,7 +53,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     folder = root / "report"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        for path in (write_csv(comparisons, folder / "results.csv"), draw_scores(comparisons, folder / "scores.png")):
+        written = [
+            write_csv(comparisons, folder / "results.csv"),
+            draw_scores(comparisons, folder / "scores.png"),
+            draw_steps(comparisons, folder / "steps.png"),
+        ]
+        for path in filter(None, written):
             console.print(Text(lines(f"wrote {path}")))
     except OSError as error:
         print(lines(f"hear_exp: cannot write the report into {folder}: {reason(error)}"), file=sys.stderr)

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from archive_server import pack
 from command_server import CommandServer
 from documented import DOCUMENTS, PROJECT, Command, blocks_of, commands_of, write_heads
@@ -68,7 +69,8 @@ def place(tmp_path_factory, server) -> Path:
     (folder / "my_package.py").write_text(module.replace("gain: float = 1.0", "gain: float = 2.0"))
     (folder / "checkpoints").mkdir()
     for step in (20, 100):
-        (folder / "checkpoints" / f"step_{step}.pt").write_text(str(step))
+        state = {"layer.weight": torch.full((64, 400), float(step)), "layer.bias": torch.zeros(64)}
+        torch.save(state, folder / "checkpoints" / f"step_{step}.pt")
     (folder / "my_configs" / "model").mkdir(parents=True)
     config = (PROJECT / "conf/model/hear.yaml").read_text()
     config = re.sub(r"(?m)^module: .*$", "module: my_package", re.sub(r"(?m)^name: .*$", "name: NAME", config))

@@ -49,7 +49,9 @@ def draw_steps(comparisons: Sequence[Comparison], path: Path) -> Path | None:
     columns = min(PANEL_COLUMNS, len(panels))
     lines = -(-len(panels) // columns)
     height = 3.0 + 0.2 * max(len(found) for _, found in panels)
-    headline = "test score against step of pretraining\n(bars: one standard deviation over seeds, of one seed over folds)"
+    headline = (
+        "test score against step of pretraining\n(bars: one standard deviation over seeds, of one seed over folds)"
+    )
     figure = new_figure(max(7, 4.6 * columns), 0.7 + height * lines, headline)
     places = list(figure.subplots(lines, columns, squeeze=False).flat)
     for (comparison, found), axes in zip(panels, places, strict=False):

@@ -84,6 +84,9 @@ def place(tmp_path_factory, server) -> Path:
     words = ["hear_exp.export_heareval", "model=logmel", "task=custom", "task.path=FOLDER", "out=heareval"]
     status, output = server.run(words, folder)
     assert status == 0, output
+    _, words = quick(commands_of("docs/sweeps.md")[0].text)  # a sweep that has ended, for what is done with one
+    status, output = server.run(words, folder)
+    assert status == 0, output
     (folder / "OUT" / "MODEL").mkdir(parents=True)
     shutil.move(folder / "heareval/logmel/FOLDER", folder / "OUT/MODEL/TASK")
     return folder

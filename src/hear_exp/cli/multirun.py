@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import itertools
+import logging
+import sys
+import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +15,7 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
-from hydra.core.utils import filter_overrides
+from hydra.core.utils import JobReturn, filter_overrides
 from hydra.experimental.callback import Callback
 from hydra.utils import get_method
 from omegaconf import DictConfig, OmegaConf, open_dict
@@ -23,7 +26,10 @@ from .file_globs import files_of
 from .job_state import JobState
 from .run_record import ERROR, has_begun, settle_killed
 from .sentences import is_expected, leave, sentence
+from .sweep_plan import JobFacts, check_space, plan_text, time_left
 from .sweep_table import Row, read_rows, show_rows
+
+log = logging.getLogger(__name__)
 
 
 class _Running:
@@ -42,6 +48,7 @@ class Jobs(Callback):
         _Running.leaves_result = leaves_result
         self._check = get_method(check) if check else lambda config, choices: None
         self._folder: Path | None = None
+        self._jobs, self._ended, self._started = 0, 0, time.monotonic()
 
     def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Before a single run: settle what was killed."""
@@ -56,7 +63,14 @@ class Jobs(Callback):
                 raise  # Hydra warns, and the job itself will meet the same error
             leave(sentence(error))
         _settle(config)
+        self._started = time.monotonic()
         self._folder = _Running.folder = Path(config.hydra.sweep.dir)
+
+    def on_job_end(self, config: DictConfig, job_return: JobReturn, **kwargs: Any) -> None:
+        """Say how long the rest of the sweep takes, where its jobs run in this process one after another."""
+        if self._folder is not None:
+            self._ended += 1
+            log.info("%s", time_left(self._ended, self._jobs, time.monotonic() - self._started))
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
         """Show the table; the status is 1 where a job failed."""
@@ -69,10 +83,10 @@ class Jobs(Callback):
                 leave(f"{len(failed)} of {len(rows)} jobs failed: {', '.join(failed)}")
 
     def _check_jobs(self, config: DictConfig) -> None:
-        jobs = expand(config)
+        jobs, facts = expand(config), list[JobFacts | None]()
         for number, overrides in enumerate(jobs):
             try:
-                self._check_job(config, number, overrides)
+                facts.append(self._check_job(config, number, overrides))
             except Exception as error:
                 if not is_expected(error):
                     raise
@@ -80,8 +94,12 @@ class Jobs(Callback):
                 raise UserError(
                     f"job {number} ({what}): {sentence(error)}; none of the {len(jobs)} jobs was started"
                 ) from error
+        check_space(facts)
+        self._jobs = len(jobs)
+        if jobs:
+            print(f"sweep: {plan_text(facts, len(jobs))}", file=sys.stderr)
 
-    def _check_job(self, config: DictConfig, number: int, overrides: Sequence[str]) -> None:
+    def _check_job(self, config: DictConfig, number: int, overrides: Sequence[str]) -> JobFacts | None:
         before = HydraConfig.instance().cfg
         job = GlobalHydra.instance().config_loader().load_sweep_config(config, list(overrides))
         with open_dict(job):
@@ -91,9 +109,10 @@ class Jobs(Callback):
             choices = choices_of_job(job)
             with open_dict(job):
                 del job["hydra"]
-            self._check(OmegaConf.to_container(job, resolve=True, throw_on_missing=True), choices)
+            found = self._check(OmegaConf.to_container(job, resolve=True, throw_on_missing=True), choices)
         finally:
             HydraConfig.instance().cfg = before
+        return found if isinstance(found, JobFacts) else None
 
 
 def show_unfinished() -> None:

@@ -14,6 +14,7 @@ from omegaconf import OmegaConf
 from ..cli.choices import Choices
 from ..cli.composition import composed_file
 from ..cli.configs import conf_dir, default_groups, read_config, task_configs
+from ..cli.sweep_plan import JobFacts
 from ..embeddings.model_choice import check_model
 from ..errors import UserError
 from ..prediction.batches import check_batches
@@ -26,6 +27,7 @@ from ..results.tracking import check_logger
 from ..tasks.folder import Task, read_task
 from .config import Computed, Imported, PredictorChoice, Settings, TaskChoice, TaskSettings
 from .fields import read
+from .job_facts import facts_of
 from .task_settings import predictor_settings, protocol_changes, with_task_settings
 
 
@@ -39,13 +41,17 @@ class Plan(NamedTuple):
     folder: Path
 
 
-def check_job(config: Mapping[str, Any], choices: Choices) -> None:
-    """``check`` for a job of a sweep, which conf/config.yaml names."""
-    check(read(Settings, config), choices)
+def check_job(config: Mapping[str, Any], choices: Choices) -> JobFacts | None:
+    """``check`` for a job of a sweep, which conf/config.yaml names; returns what the sweep's plan is made from."""
+    settings = read(Settings, config)
+    return facts_of(settings, check(settings, choices))
 
 
-def check(settings: Settings, choices: Choices) -> None:
-    """Raises UserError for whatever can be known to fail; reads and looks only, so that nothing is left behind."""
+def check(settings: Settings, choices: Choices) -> list[Task]:
+    """Raises UserError for whatever can be known to fail; reads and looks only, so that nothing is left behind.
+
+    Returns the run's tasks; none where they are yet to be generated.
+    """
     check_logger(settings.logger)
     if isinstance(settings.embeddings, Computed):
         check_model(settings.model)
@@ -54,6 +60,7 @@ def check(settings: Settings, choices: Choices) -> None:
         protocol_and_grid(settings, task, choices)
     if not tasks:
         _expand(settings.predictor, settings.protocol)
+    return tasks
 
 
 def make_plans(settings: Settings, folder: Path, choices: Choices) -> list[Plan]:

@@ -7,6 +7,7 @@ mel_model.py, their metadata pinned to short fits so that five seeds of heareval
 """
 
 import json
+import shutil
 import sys
 from pathlib import Path
 
@@ -29,6 +30,7 @@ def make(out: Path) -> list[Path]:
     for name, grid in GRIDS.items():
         task = read_task(ensure_demo_task(name, out / "tasks" / name))
         target = out / encoder.name / name
+        shutil.rmtree(target, ignore_errors=True)
         write_heareval(task, embed_task(task, encoder, out / "cache").embeddings, target)
         path = target / "task_metadata.json"
         metadata = json.loads(path.read_text())

@@ -22,9 +22,10 @@ def test_what_jobs_share_is_embedded_once(at):
         "5 jobs; to embed: 1.5 h of audio (2 times a model on a task); 1 are probably in the cache already"
     )
     assert plan_text([at("a", audio_s=None)], 1) == (
-        "1 jobs; to embed: 0.0 h of audio and 100 clips of any length (1 times a model on a task)"
+        "1 job; to embed: 0.0 h of audio and 100 clips of any length (1 times a model on a task)"
     )
     assert plan_text([None], 2) == "2 jobs"
+    assert plan_text([None], 4, done=3) == "4 jobs, 3 of them done"
 
 
 def test_what_cannot_fit_is_a_sentence(at, tmp_path):

@@ -95,9 +95,11 @@ class Jobs(Callback):
                     f"job {number} ({what}): {sentence(error)}; none of the {len(jobs)} jobs was started"
                 ) from error
         check_space(facts)
-        self._jobs = len(jobs)
+        folder = Path(config.hydra.sweep.dir)
+        done = sum(row.status.done for row in read_rows(folder)) if folder.is_dir() else 0
+        self._jobs = len(jobs) - done
         if jobs:
-            print(f"sweep: {plan_text(facts, len(jobs))}", file=sys.stderr)
+            print(f"sweep: {plan_text(facts, len(jobs), done)}", file=sys.stderr)
 
     def _check_job(self, config: DictConfig, number: int, overrides: Sequence[str]) -> JobFacts | None:
         before = HydraConfig.instance().cfg

@@ -37,14 +37,14 @@ class JobFacts:
         return rows * LEAST_DIM * 4
 
 
-def plan_text(facts: Sequence[JobFacts | None], jobs: int) -> str:
-    """'20 jobs; to embed: 3.2 h of audio (12 times a model on a task); 8 are probably in the cache already'."""
+def plan_text(facts: Sequence[JobFacts | None], jobs: int, done: int = 0) -> str:
+    """'20 jobs, 3 of them done; to embed: 3.2 h of audio (9 times a model on a task); 8 are probably in the cache'."""
     entries = {fact.entry: fact for fact in facts if fact is not None}
     missing = [fact for fact in entries.values() if not fact.cached]
     hours = sum(fact.audio_s or 0.0 for fact in missing) / 3600
     unknown = sum(fact.clips for fact in missing if fact.audio_s is None)
     audio = f"{hours:.1f} h of audio" + (f" and {unknown} clips of any length" if unknown else "")
-    parts = [f"{jobs} jobs"]
+    parts = [f"{jobs} job{'s' if jobs != 1 else ''}" + (f", {done} of them done" if done else "")]
     parts += [f"to embed: {audio} ({len(missing)} times a model on a task)"] if missing else []
     cached = len(entries) - len(missing)
     parts += [f"{cached} are probably in the cache already"] if cached else []

@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 
 import hear_exp
-import hydra_plugins.hear_exp
 from hear_exp.cli.configs import conf_dir
+from hydra_plugins import hear_exp as plugins  # an attribute of hydra_plugins only where Hydra did not load it first
 
 SOURCE = Path(hear_exp.__file__).parent
-PLUGINS = Path(hydra_plugins.hear_exp.__file__).parent
+PLUGINS = Path(plugins.__file__).parent
 DOCUMENTED = {"os._exit", "sys._getframe", "_typeshed.DataclassInstance"}  # despite their names
 DOCUMENTED_OF_ANY = {"_replace", "_asdict", "_fields", "_make", "_field_defaults", "_target_"}  # named tuples, Hydra
 

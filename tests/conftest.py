@@ -72,6 +72,26 @@ def leave_result(folder: Path) -> None:
 
 
 @pytest.fixture
+def jobs_of(start, monkeypatch):
+    """jobs_of("experiment=hear", ...): the overrides of the jobs that a command would start."""
+    from hear_exp.cli import multirun
+
+    def expanded(*typed: str) -> list[list[str]]:
+        got = []
+
+        def check_jobs(jobs, config):
+            got.extend(multirun.expand(config))
+            raise SystemExit
+
+        monkeypatch.setattr(multirun.Jobs, "_check_jobs", check_jobs)
+        with pytest.raises(SystemExit):
+            start(lambda *job: got.append(job), *typed)
+        return got
+
+    return expanded
+
+
+@pytest.fixture
 def compose(start):
     """compose("model=crepe", ...): the config and the choices that a job gets."""
 

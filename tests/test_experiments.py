@@ -3,7 +3,6 @@
 import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
-from hear_exp.cli import multirun
 from hear_exp.cli.configs import conf_dir, names_in, read_config, task_configs
 
 HEAR = {name for name, task in task_configs().items() if task.get("archives")}
@@ -29,25 +28,6 @@ def test_which_tasks():
     assert tasks_of("hear_open") == OPEN
     assert tasks_of("hear_small") == {name for name in HEAR if packed_bytes(name) < 1e9}
     assert tasks_of("demo") == {name for name, task in task_configs().items() if task["demo"]}
-
-
-@pytest.fixture
-def jobs_of(start, monkeypatch):
-    """jobs_of("experiment=hear", ...): the overrides of the jobs that a command would start."""
-
-    def expanded(*typed):
-        got = []
-
-        def check_jobs(jobs, config):
-            got.extend(multirun.expand(config))
-            raise SystemExit
-
-        monkeypatch.setattr(multirun.Jobs, "_check_jobs", check_jobs)
-        with pytest.raises(SystemExit):
-            start(lambda *job: got.append(job), *typed)
-        return got
-
-    return expanded
 
 
 @pytest.mark.parametrize("name", names_in("experiment"))

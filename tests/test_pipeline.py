@@ -132,6 +132,17 @@ def test_a_job_whose_own_folder_has_the_result(job, tmp_path):
     assert not (tmp_path / "runs/one/found.json").exists()
 
 
+def test_a_result_that_cannot_be_noted_is_there_all_the_same(job, monkeypatch, capfd):
+    def full_disk(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(pipeline.Index, "add", full_disk)
+    assert job() == 1
+    (folder,) = runs()
+    assert not (folder / "error.json").exists()
+    assert "the run was not noted as finished" in " ".join(capfd.readouterr().err.split())
+
+
 # Two at once ------------------------------------------------------------------------------------------------
 
 

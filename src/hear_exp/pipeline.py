@@ -14,6 +14,7 @@ from .embeddings.embed import Embedded
 from .lenient import only_warn
 from .prediction.fit_store import FitStore
 from .prediction.identity import Identity, run_identity
+from .prediction.pool import warm_up
 from .prediction.problem import Problem
 from .prediction.search import OnFit, SearchOutcome, search
 from .progress import console, progress
@@ -83,7 +84,8 @@ def evaluate(settings: Settings, plans: Sequence[Plan], folder: Path, config: Ma
             found = None if settings.rerun else index.find(run)
             if found is None:
                 search_and_record(settings, trials, source, task, folder, config)
-                index.add(run, folder)
+                with only_warn("the run was not noted as finished", "the same command would compute it again"):
+                    index.add(run, folder)
             else:
                 _show_found(found, folder)
 
@@ -112,6 +114,8 @@ def search_and_record(
     config: Mapping[str, Any],
 ) -> None:
     """Search each trial's grid, join what was found, and record it: scores first."""
+    if settings.search.workers != 1:  # a single one is this process itself
+        warm_up()
     record = make_tracker(
         settings.logger, run_folder=folder, config=config, name=folder.name, model=source.name, task=task
     )

@@ -6,7 +6,8 @@ import itertools
 import logging
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -102,19 +103,26 @@ class Jobs(Callback):
             print(f"sweep: {plan_text(facts, len(jobs), done)}", file=sys.stderr)
 
     def _check_job(self, config: DictConfig, number: int, overrides: Sequence[str]) -> JobFacts | None:
-        before = HydraConfig.instance().cfg
-        job = GlobalHydra.instance().config_loader().load_sweep_config(config, list(overrides))
-        with open_dict(job):
-            job.hydra.job.id = job.hydra.job.num = number
-        HydraConfig.instance().set_config(job)
-        try:
+        with job_config(config, number, overrides) as job:
             choices = choices_of_job(job)
             with open_dict(job):
                 del job["hydra"]
             found = self._check(OmegaConf.to_container(job, resolve=True, throw_on_missing=True), choices)
-        finally:
-            HydraConfig.instance().cfg = before
         return found if isinstance(found, JobFacts) else None
+
+
+@contextmanager
+def job_config(config: DictConfig, number: int, overrides: Sequence[str]) -> Iterator[DictConfig]:
+    """The config of a job of the sweep ``config``, composed as its launcher will; the running one in the block."""
+    job = GlobalHydra.instance().config_loader().load_sweep_config(config, list(overrides))
+    before = HydraConfig.instance().cfg
+    with open_dict(job):
+        job.hydra.job.id = job.hydra.job.num = number
+    HydraConfig.instance().set_config(job)
+    try:
+        yield job
+    finally:
+        HydraConfig.instance().cfg = before
 
 
 def show_unfinished() -> None:

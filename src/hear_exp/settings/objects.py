@@ -18,7 +18,6 @@ from ..embeddings.heareval import import_embeddings
 from ..prediction.datamodule import fits_in_memory
 from ..prediction.fit_store import FitStore
 from ..prediction.identity import Identity
-from ..prediction.pool import warm_up
 from ..prediction.problem import Problem
 from ..prediction.protocol import Protocol
 from ..tasks.folder import Task
@@ -60,8 +59,6 @@ def make_problem(
     settings: Settings, task: Task, embeddings: Embeddings, protocol: Protocol, device: torch.device, folder: Path
 ) -> Iterator[Problem]:
     """What the fits share; its targets file in ``folder`` is removed at the end."""
-    if settings.search.workers != 1:  # a single one is this process itself
-        warm_up()
     targets_path = folder / ".targets.npy"
     np.save(targets_path, task_targets(task, embeddings))
     try:

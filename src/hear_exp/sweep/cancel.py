@@ -41,7 +41,8 @@ def _cancel(row: Row) -> tuple[str, bool]:
     """What became of it, and whether that is a failure."""
     submitted = read_submitted(row.folder)
     if submitted is None:
-        return "runs in the process that started the sweep: press Ctrl-C there, or end that process with kill", True
+        where = "press Ctrl-C there, or end that process with kill (a job of Slurm's: with scancel)"
+        return f"runs in the process that started the sweep: {where}", True
     if submitted.kind == "slurm":
         return _cancel_on_slurm(submitted)
     if submitted.host != socket.gethostname():

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import filelock
-from hydra.core.hydra_config import HydraConfig
 from hydra.core.plugins import Plugins
 from hydra.core.utils import JobReturn
 from hydra.plugins.launcher import Launcher
@@ -19,8 +18,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 
 from hear_exp.cli import sweep_manifest
 from hear_exp.cli.job_state import SWEEPING, job_state
-from hear_exp.cli.multirun import expand
-from hear_exp.cli.numbered import NumberedJob, NumberedLauncher
+from hear_exp.cli.multirun import expand, job_config
 from hear_exp.cli.run_record import ERROR
 from hear_exp.cli.sweep_manifest import Manifest, SweepJob
 from hear_exp.errors import UserError
@@ -68,15 +66,8 @@ class HearSweeper(Sweeper):
 
     def _folder_name(self, number: int, overrides: Sequence[str]) -> str:
         """The name of a job's folder, as the launcher will compose it. Raises where the job cannot be composed."""
-        job = self.hydra_context.config_loader.load_sweep_config(self.config, list(overrides))
-        before = HydraConfig.instance().cfg
-        with open_dict(job):
-            job.hydra.job.id = job.hydra.job.num = number
-        HydraConfig.instance().set_config(job)
-        try:
+        with job_config(self.config, number, overrides) as job:
             return str(job.hydra.sweep.subdir)
-        finally:
-            HydraConfig.instance().cfg = before
 
     def _missing(self, folder: Path, jobs: Sequence[SweepJob]) -> list[SweepJob]:
         """The jobs to launch; sweep.json is there afterwards."""
@@ -92,11 +83,6 @@ class HearSweeper(Sweeper):
         return missing
 
     def _launch(self, jobs: Sequence[SweepJob]) -> Sequence[JobReturn]:
-        if isinstance(self.launcher, NumberedLauncher):
-            folder = Path(self.config.hydra.sweep.dir)
-            return self.launcher.launch_numbered(
-                [NumberedJob(job.number, job.overrides, folder / job.folder) for job in jobs]
-            )
         returned: list[JobReturn] = []
         for run in _consecutive(jobs):  # a launcher counts on from the number it is given
             returned.extend(self.launcher.launch([list(job.overrides) for job in run], run[0].number))
